@@ -1,0 +1,1 @@
+"""Outside services, one vendor per file, each behind a port."""

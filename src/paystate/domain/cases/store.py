@@ -1,0 +1,138 @@
+"""All SQL of cases; every query is fenced by its merchant."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from paystate.domain.cases.model import cases
+from paystate.domain.cases.rules import CaseState, NewCase, fingerprint
+from paystate.kit.clock import Instant
+from paystate.kit.errors import Conflict, NotFound, invalid
+from paystate.kit.ids import MerchantId, System, Who, new_id
+from paystate.kit.paging import Page, PageRequest, page_of
+from paystate.machinery.db import Tx, bulk_insert
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Something a person must decide, or has decided."""
+
+    id: str
+    merchant_id: MerchantId
+    payment_id: str | None
+    attempt_id: str | None
+    reason: str
+    evidence: Mapping[str, Any]
+    suggested_action: str
+    state: CaseState
+    snoozed_until: Instant | None
+    resolution: str | None
+    resolution_reason: str | None
+    resolved_by: str | None
+    created_at: Instant
+    resolved_at: Instant | None
+
+
+_COLUMNS = [c for c in cases.c if c.name not in ("fingerprint", "lasting")]
+
+
+def open_cases(tx: Tx, who: Who, new: Sequence[NewCase]) -> list[str]:
+    """Open these cases as one set; answers the ids of the fresh ones: a cause that has its case is left out."""
+    if not isinstance(who, System) and any(case.merchant_id != who for case in new):
+        raise AssertionError("a case is opened for its own merchant only")
+    rows = [_row(tx, case) for case in new]
+    rows.sort(
+        key=lambda row: row["fingerprint"]
+    )  # one order for all writers, so that no two wait for each other
+    return bulk_insert(tx, cases, rows, skip_existing=(), returning="id")
+
+
+def get_case(tx: Tx, who: Who, case_id: str) -> Case:
+    """One case. Raises NotFound."""
+    row = tx.first(sa.select(*_COLUMNS).where(cases.c.id == case_id, _own(who)))
+    if row is None:
+        raise NotFound("There is no such case.")
+    return _case(row)
+
+
+def list_cases(
+    tx: Tx, who: Who, page: PageRequest, *, state: CaseState | None = None, payment_id: str | None = None
+) -> Page[Case]:
+    """Cases, newest first."""
+    statement = sa.select(*_COLUMNS).where(_own(who))
+    if state is not None:
+        statement = statement.where(cases.c.state == state)
+    if payment_id is not None:
+        statement = statement.where(cases.c.payment_id == payment_id)
+    if page.after is not None:
+        statement = statement.where(cases.c.id < page.after)
+    rows = [_case(row) for row in tx.rows(statement.order_by(cases.c.id.desc()).limit(page.limit + 1))]
+    return page_of(rows, [row.id for row in rows], page.limit)
+
+
+def count_open(tx: Tx, who: Who) -> int:
+    """How many cases wait for a person."""
+    statement = (
+        sa.select(sa.func.count()).select_from(cases).where(cases.c.state == CaseState.OPEN, _own(who))
+    )
+    return int(tx.execute(statement).scalar_one())
+
+
+def resolve(tx: Tx, who: Who, case_id: str, *, resolution: str, actor: str, reason: str) -> Case:
+    """A person's decision. Raises Refused `reason_required`, NotFound, Conflict `invalid_state` for a decided one."""
+    if not reason.strip():
+        raise invalid("/reason", "reason_required", "A decision needs a reason.")
+    return _change(
+        tx,
+        who,
+        case_id,
+        state=CaseState.RESOLVED.value,
+        snoozed_until=None,
+        resolution=resolution,
+        resolution_reason=reason,
+        resolved_by=actor,
+        resolved_at=tx.now,
+    )
+
+
+def snooze(tx: Tx, who: Who, case_id: str, *, until: Instant) -> Case:
+    """Keep waiting: the case stays open and moves nothing. Raises NotFound, Conflict `invalid_state`."""
+    return _change(tx, who, case_id, snoozed_until=until)
+
+
+def _change(tx: Tx, who: Who, case_id: str, **values: Any) -> Case:
+    statement = cases.update().where(cases.c.id == case_id, cases.c.state == CaseState.OPEN, _own(who))
+    row = tx.first(statement.values(**values).returning(*_COLUMNS))
+    if row is None:
+        get_case(tx, who, case_id)
+        raise Conflict("The case is already resolved.")
+    return _case(row)
+
+
+def _row(tx: Tx, case: NewCase) -> dict[str, Any]:
+    return {
+        "id": new_id("cas", tx.now),
+        "merchant_id": case.merchant_id,
+        "payment_id": case.payment_id,
+        "attempt_id": case.attempt_id,
+        "reason": case.reason,
+        "fingerprint": fingerprint(case),
+        "lasting": case.fact is not None,
+        "evidence": msgspec.json.encode(dict(case.evidence)).decode(),
+        "suggested_action": case.suggested_action,
+        "state": CaseState.OPEN.value,
+        "created_at": tx.now,
+    }
+
+
+def _own(who: Who) -> sa.ColumnElement[bool]:
+    return sa.true() if isinstance(who, System) else cases.c.merchant_id == who
+
+
+def _case(row: sa.Row[Any]) -> Case:
+    values = row._asdict()
+    evidence = msgspec.json.decode(values["evidence"], type=dict[str, Any])
+    return Case(**{**values, "state": CaseState(values["state"]), "evidence": evidence})

@@ -1,0 +1,45 @@
+"""The double-entry ledger: what may be booked, how each event is booked, and what the books say."""
+
+from paystate.domain.ledger.rules import Entry, Journal, credit, debit
+from paystate.domain.ledger.store import post, reverse
+from paystate.domain.ledger.templates import (
+    payment_captured,
+    receipt_accepted,
+    receipt_unapplied,
+    settled_by_hand,
+)
+from paystate.domain.ledger.views import (
+    AccountBalance,
+    Drift,
+    PostedJournal,
+    TrialLine,
+    account_balance,
+    accounts,
+    drifted_accounts,
+    journals,
+    trial_balance,
+    unsound_journals,
+)
+
+__all__ = [
+    "AccountBalance",
+    "Drift",
+    "Entry",
+    "Journal",
+    "PostedJournal",
+    "TrialLine",
+    "account_balance",
+    "accounts",
+    "credit",
+    "debit",
+    "drifted_accounts",
+    "journals",
+    "payment_captured",
+    "post",
+    "receipt_accepted",
+    "receipt_unapplied",
+    "reverse",
+    "settled_by_hand",
+    "trial_balance",
+    "unsound_journals",
+]

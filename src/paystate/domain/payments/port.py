@@ -1,0 +1,221 @@
+"""What payments need from a provider: small capabilities, each an own protocol, never a flag."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
+
+from paystate.domain.payments.states import Outcome
+from paystate.kit.clock import Instant
+from paystate.kit.money import Money
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A merchant's account at a provider with its credentials in the clear, for the time of a call."""
+
+    connection_id: str
+    account: str
+    live: bool
+    settings: Mapping[str, str]
+    secrets: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutOrder:
+    """What a provider is asked to collect. `reference` is the attempt's own, 16–25 of a–z0–9."""
+
+    reference: str
+    money: Money
+    description: str
+    return_url: str
+    cancel_url: str
+    webhook_url: str
+    expires_at: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Where the customer goes: a redirect, a form to post, or instructions to follow."""
+
+    kind: Literal["redirect", "form", "instructions"]
+    url: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The provider made a checkout (or answered again with the one it had made for this key)."""
+
+    checkout_id: str
+    offer: Offer
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The checkout we ask about: by the provider's id where we have it, else by our reference."""
+
+    reference: str
+    checkout_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the provider's API said. Amounts in minor units; `provider_at` is the provider's time of payment."""
+
+    outcome: Outcome
+    reference: str
+    account: str
+    live: bool
+    detail: str
+    raw_digest: str
+    checkout_id: str | None = None
+    amount: int | None = None
+    currency: str | None = None
+    transaction_id: str | None = None
+    method: str | None = None
+    fee: int | None = None
+    provider_at: Instant | None = None
+    amount_refunded: int = 0
+    disputed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A checkout that a message names, by our reference or by the provider's id."""
+
+    reference: str | None = None
+    checkout_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A provider's webhook after its signature was checked. It is a hint: it only names what to look at."""
+
+    event_id: str
+    kind: str
+    named: Sequence[Named]
+    authentic: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose credentials these are."""
+
+    account: str
+    live: bool
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One page of a provider's list; a missing row never is an answer."""
+
+    verdicts: Sequence[Verdict]
+    next_cursor: str | None
+
+
+class NoAnswer(Exception):
+    """The provider gave no usable answer: time-out, 5xx, garbage, 429. Never a failure of the payment.
+
+    `sent` is False only when certainly nothing reached the provider. `server_error` marks a 5xx of its own.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        sent: bool = True,
+        retry_after_seconds: float | None = None,
+        server_error: bool = False,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.sent = sent
+        self.retry_after_seconds = retry_after_seconds
+        self.server_error = server_error
+
+
+class NotThere(NoAnswer):
+    """The provider does not know the checkout (yet): shortly after creation this is "not yet"."""
+
+    def __init__(self) -> None:
+        super().__init__("not_found")
+
+
+class CredentialsRefused(NoAnswer):
+    """401 or 403: the connection is parked with an alert, the payments are not touched."""
+
+    def __init__(self, reason: str = "credentials_refused") -> None:
+        super().__init__(reason)
+
+
+class StartRefused(Exception):
+    """The provider understood the start and refused it for good; nothing was made there."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class SignatureInvalid(Exception):
+    """A webhook's signature is missing, wrong, or too old."""
+
+
+class Provider(Protocol):
+    """What every provider can do."""
+
+    name: str
+    fields: Mapping[str, str]
+    """Names of the connection's fields and what each is; those in `secret_fields` are sealed."""
+    secret_fields: frozenset[str]
+
+    def check(self, money: Money) -> None:
+        """Raise Refused `currency_not_supported_by_provider` or `amount_below_minimum`."""
+
+    def prepare(self, account: Account, order: CheckoutOrder) -> bytes:
+        """The exact request bytes of the start; stored, and sent again unchanged after a crash."""
+
+    async def start(self, account: Account, request: bytes, *, idempotency_key: str) -> Started:
+        """Make the checkout. Raises NoAnswer, CredentialsRefused, StartRefused."""
+
+    async def ask(self, account: Account, subject: Subject) -> Verdict:
+        """The proof call. Raises NoAnswer, NotThere, CredentialsRefused."""
+
+    async def identify(self, account: Account) -> Identity:
+        """Whose credentials these are. Raises NoAnswer, CredentialsRefused."""
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """The provider can end a checkout so that it can no longer be paid."""
+
+    async def close(self, account: Account, subject: Subject) -> Verdict:
+        """End the checkout and say how it stands now; a paid one answers SUCCEEDED. Raises as `ask`."""
+
+
+@runtime_checkable
+class Lists(Protocol):
+    """The provider can list checkouts made in a window of time, oldest first."""
+
+    async def list_checkouts(
+        self, account: Account, *, since: Instant, until: Instant, cursor: str | None
+    ) -> Listed: ...
+
+
+@runtime_checkable
+class Refunds(Protocol):
+    """The provider can give money back through its API."""
+
+    async def refund(
+        self, account: Account, transaction_id: str, money: Money, *, idempotency_key: str
+    ) -> str: ...
+
+
+@runtime_checkable
+class SendsWebhooks(Protocol):
+    """The provider sends messages to `/api/webhooks/{provider}/{connectionId}`."""
+
+    def read_webhook(
+        self, account: Account, headers: Mapping[str, str], body: bytes, *, now: Instant
+    ) -> Message:
+        """Check the signature on the raw bytes and name what it is about. Raises SignatureInvalid, ValueError."""

@@ -1,0 +1,1 @@
+"""Edges: parse, authenticate, call one flow, answer."""

@@ -1,0 +1,71 @@
+"""What a flow may reach for: the database, the providers, the keys, the budgets, and the settings of time."""
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from paystate.domain.connections import Connection, secrets_aad
+from paystate.domain.payments import Patience
+from paystate.domain.payments.port import Account, Provider
+from paystate.kit.clock import HOUR, MINUTE, SECOND
+from paystate.kit.errors import Refused
+from paystate.machinery.db import Database
+from paystate.machinery.pacing import Pacer
+from paystate.machinery.secrets import KeyRing
+from paystate.machinery.settings import Settings
+
+ACCOUNTS_CACHED = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Made once by the composition root and handed to every flow."""
+
+    db: Database
+    settings: Settings
+    keys: KeyRing
+    providers: Mapping[str, Provider]
+    pacer: Pacer
+    patience: Patience
+    _accounts: "OrderedDict[tuple[str, int], Account]" = field(default_factory=OrderedDict)
+
+    def provider(self, name: str) -> Provider:
+        """The adapter of this name. Raises Refused `provider_not_configured`."""
+        try:
+            return self.providers[name]
+        except KeyError:
+            raise Refused(
+                "There is no such provider here.",
+                code="provider_not_configured",
+                available=sorted(self.providers),
+            ) from None
+
+    def account(self, connection: Connection) -> Account:
+        """The connection's account with its secrets unsealed, for calls; kept while its version stands."""
+        key = (connection.id, connection.version)
+        known = self._accounts.get(key)
+        if known is not None:
+            return known
+        opened = self.keys.open(connection.secrets, aad=secrets_aad(connection.id, connection.merchant_id))
+        account = Account(
+            connection_id=connection.id,
+            account=connection.account,
+            live=connection.live,
+            settings=connection.settings,
+            secrets=json.loads(opened),
+        )
+        self._accounts[key] = account
+        while len(self._accounts) > ACCOUNTS_CACHED:
+            self._accounts.popitem(last=False)
+        return account
+
+
+def patience_of(settings: Settings) -> Patience:
+    """The settings of time as the pure rules want them."""
+    return Patience(
+        dense_gap=int(settings.check_dense_seconds * SECOND),
+        dense_for=settings.check_dense_minutes * MINUTE,
+        pending_limit=settings.pending_verification_limit_minutes * MINUTE,
+        silent_limit=settings.unanswered_limit_hours * HOUR,
+    )

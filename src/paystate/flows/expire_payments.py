@@ -1,0 +1,148 @@
+"""Expires payments in two phases: what is at a provider is asked and ended first, the rest expires by sets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from paystate.domain.payments import Payment, State, Trigger, attempt_store, store
+from paystate.flows.context import Context
+from paystate.flows.move_payment import sweep_payments
+from paystate.flows.verify_payments import VERIFY
+from paystate.kit.errors import Unavailable
+from paystate.kit.ids import System, Who
+from paystate.machinery.db import Tx
+from paystate.machinery.failpoints import declare, failpoint
+from paystate.machinery.jobs import Run, job
+from paystate.machinery.logs import get_logger
+
+BATCH = 1_000
+MAX_BATCHES = 2_000
+ERRORS_SHOWN = 20
+BEFORE_COMMIT = declare("expire.before_commit", "a batch is expired, the commit has not begun")
+WHO = System("expiry of payments whose time is over")
+log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Sweep:
+    """What a sweep did: `found` past their time, `expired` here, `asked` at their providers first, `failed`."""
+
+    found: int = 0
+    expired: int = 0
+    asked: int = 0
+    failed: int = 0
+    errors: list[dict[str, str]] = field(default_factory=list)
+
+    def add(self, other: "Sweep") -> None:
+        self.found += other.found
+        self.expired += other.expired
+        self.asked += other.asked
+        self.failed += other.failed
+        self.errors = (self.errors + other.errors)[:ERRORS_SHOWN]
+
+    def as_result(self) -> dict[str, Any]:
+        """The published result of the job (A9)."""
+        return {
+            "found": self.found,
+            "expired": self.expired,
+            "asked": self.asked,
+            "failed": self.failed,
+            "errors": self.errors,
+        }
+
+
+@job(
+    "expired-links",
+    schedule="*/5 * * * *",
+    description="Expires payments past their time; those at a provider are asked about and ended there first.",
+)
+async def expired_links(ctx: Context, run: Run) -> dict[str, Any]:
+    """The job of requirement A7, with its published result."""
+    return (await expire_payments(ctx, actor=f"job:{run.id}")).as_result()
+
+
+@job(
+    "cleanup-stale-payments",
+    schedule="*/15 * * * *",
+    description="Expires stale pending payments; alerts when one run expires more than a few.",
+)
+async def cleanup_stale_payments(ctx: Context, run: Run) -> dict[str, Any]:
+    """The job of requirement C6: the same sweep on its own schedule, watched for how much it had to do."""
+    sweep = await expire_payments(ctx, actor=f"job:{run.id}")
+    if sweep.expired > ctx.settings.payment_cleanup_alert_expired:
+        log.warning("cleanup_expired_many", expired=sweep.expired, count=sweep.found)
+    return sweep.as_result()
+
+
+async def expire_payments(ctx: Context, *, actor: str, batch: int = BATCH) -> Sweep:
+    """Expire every payment past its time; one bad row falls out alone and stops nobody else."""
+    total = Sweep()
+    hinted, _ = await ctx.db.write(partial(_ask_first, None))
+    total.asked, total.found = hinted, hinted
+    after: store.DuePosition | None = None
+    for _ in range(MAX_BATCHES):
+        due = await ctx.db.read(partial(_due, after, batch))
+        if not due:
+            break
+        total.add(await _expire_set(ctx, [payment_id for _, payment_id in due], actor))
+        after = due[-1]
+    return total
+
+
+async def expire_one(ctx: Context, who: Who, payment_id: str) -> Payment:
+    """The same path for one link that was looked at past its expiry (A2).
+
+    Without a live attempt it is EXPIRED in this very answer; else its provider is asked first.
+    """
+
+    def now(tx: Tx) -> Payment:
+        _, asked = _ask_first([payment_id], tx)
+        if not asked:
+            _expire_locked([payment_id], "customer", tx)
+        return store.get(tx, who, payment_id)
+
+    return await ctx.db.write(now)
+
+
+def _ask_first(only: Sequence[str] | None, tx: Tx) -> tuple[int, bool]:
+    """Phase one: attempts that still live are made due, to be asked and ended."""
+    found = attempt_store.live_past_due(tx, WHO, only=only, limit=BATCH)
+    if found:
+        attempt_store.make_due(tx, WHO, found, Trigger.EXPIRY)
+        tx.wake(VERIFY)
+    return len({a.payment_id for a in found}), bool(found)
+
+
+def _due(after: store.DuePosition | None, limit: int, tx: Tx) -> list[store.DuePosition]:
+    return store.due_without_attempt(tx, WHO, after=after, limit=limit)
+
+
+async def _expire_set(ctx: Context, ids: Sequence[str], actor: str) -> Sweep:
+    """Phase two for a set; a set that fails is halved until the bad row stands alone."""
+    try:
+        expired = await ctx.db.write(partial(_expire_locked, ids, actor))
+    except Unavailable:
+        raise
+    except Exception as error:
+        if len(ids) == 1:
+            log.exception("expiry_failed", payment_id=ids[0])
+            return Sweep(found=1, failed=1, errors=[{"id": ids[0], "error": type(error).__name__}])
+        middle = len(ids) // 2
+        halves = await _expire_set(ctx, ids[:middle], actor)
+        halves.add(await _expire_set(ctx, ids[middle:], actor))
+        return halves
+    return Sweep(found=len(ids), expired=expired)
+
+
+def _expire_locked(ids: Sequence[str], actor: str, tx: Tx) -> int:
+    """Lock, look again, and move those that are still past their time with nothing at a provider."""
+    due = store.lock_due_without_attempt(tx, WHO, ids)
+    cancelled = [p for p in due if p.cancel_requested_at is not None]
+    expired = [p for p in due if p.cancel_requested_at is None]
+    if expired:
+        sweep_payments(tx, WHO, expired, State.EXPIRED, actor=actor, reason="time_is_over")
+    if cancelled:
+        sweep_payments(tx, WHO, cancelled, State.CANCELED, actor=actor, reason="cancel_requested")
+    failpoint(BEFORE_COMMIT)
+    return len(expired)

@@ -1,0 +1,25 @@
+"""Deletes idempotency keys that are past their time."""
+
+from typing import Any
+
+from paystate.flows.context import Context
+from paystate.machinery import idempotency
+from paystate.machinery.jobs import Run, job
+
+MAX_BATCHES = 10_000
+
+
+@job(
+    "purge-idempotency-keys",
+    schedule="40 3 * * *",
+    description="Deletes idempotency keys older than seven days.",
+)
+async def purge_keys(ctx: Context, run: Run) -> dict[str, Any]:
+    """So many a commit, until none is left."""
+    deleted = 0
+    for _ in range(MAX_BATCHES):
+        batch = await ctx.db.write(idempotency.purge)
+        deleted += batch
+        if batch < idempotency.PURGE_BATCH or not run.still_mine():
+            break
+    return {"deleted": deleted}

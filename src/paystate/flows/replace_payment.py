@@ -1,0 +1,42 @@
+"""Replaces a pending payment: the customer's "Cancel & Start New", finished in one step."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from paystate.domain.payments import Payment, proof_store, store
+from paystate.flows.cancel_payment import cancel_payment
+from paystate.flows.context import Context
+from paystate.flows.create_payment import Created, NewPayment, create_payment
+from paystate.kit.errors import Conflict
+from paystate.kit.ids import MerchantId, System
+from paystate.machinery.db import Tx
+
+
+async def finish_intent(ctx: Context, intent_id: str) -> Payment:
+    """ "Cancel & Start New": end the old one at its provider, then create what was refused; a second click finds it.
+
+    Raises NotFound, Conflict when the old one turned out paid or cannot be ended now.
+    """
+    system = System("a customer's choice on an action page")
+    intent = await ctx.db.read(lambda tx: proof_store.intent(tx, system, intent_id))
+    now = await ctx.db.read(lambda tx: tx.now)
+    who = MerchantId(intent.merchant_id)
+    if intent.payment_id is not None:
+        known = intent.payment_id
+        return await ctx.db.read(lambda tx: store.get(tx, who, known))
+    if now > intent.expires_at:
+        raise Conflict("This offer has expired; please start again.", code="invalid_state")
+    await cancel_payment(ctx, who, intent.conflict_id, actor="customer")
+    new = msgspec.json.decode(intent.body, type=NewPayment)
+
+    def keep(tx: Tx, work: Callable[[Tx], Created]) -> Created:
+        current = proof_store.intent(tx, who, intent_id, lock=True)
+        if current.payment_id is not None:
+            return Created(store.get(tx, who, current.payment_id), existing=True, warnings=[])
+        made = work(tx)
+        proof_store.finish_intent(tx, who, intent_id, made.payment.id)
+        return made
+
+    made: Created = await create_payment(ctx, who, new, actor=intent.actor, keep=keep)
+    return made.payment

@@ -1,0 +1,296 @@
+"""What a settlement writes, row by row: pure functions from an asking and its decision to values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from paystate.domain import ledger
+from paystate.domain.ledger import Journal
+from paystate.domain.payments import (
+    Attempt,
+    AttemptState,
+    Decision,
+    Outcome,
+    Patience,
+    Payment,
+    State,
+    Trigger,
+    schedule,
+)
+from paystate.domain.payments.port import Started, Verdict
+from paystate.domain.payments.proof_store import TransactionKey
+from paystate.domain.payments.states import ENDED, OFFERED
+from paystate.kit.clock import Instant
+from paystate.kit.ids import MerchantId, new_id
+from paystate.kit.money import Money
+from paystate.machinery.db import Tx
+
+DETAIL_LIMIT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One act of asking: the attempt as claimed, whose account it is, and what came back.
+
+    Exactly one of `verdict`, `silence`, `refused` is set. `unclosable`: the checkout had to end and cannot.
+    """
+
+    attempt: Attempt
+    account: str
+    live: bool
+    duration_us: int
+    verdict: Verdict | None = None
+    silence: str | None = None
+    refused: str | None = None
+    not_there: bool = False
+    credentials_refused: bool = False
+    server_error: bool = False
+    retry_after_us: int | None = None
+    started: Started | None = None
+    unclosable: bool = False
+
+
+def transaction_key(asked: Asked) -> TransactionKey:
+    verdict = asked.verdict
+    assert verdict is not None
+    return (asked.attempt.provider, verdict.account, verdict.live, verdict.transaction_id or "")
+
+
+def outcome_word(asked: Asked) -> str:
+    if asked.verdict is not None:
+        return asked.verdict.outcome.value
+    return "START_REFUSED" if asked.refused is not None else "NO_ANSWER"
+
+
+def changes_of_move(asked: Asked, decision: Decision, now: Instant) -> dict[str, Any]:
+    changes: dict[str, Any] = dict.fromkeys(sorted(decision.flags), True)
+    if decision.move is State.REVIEW:
+        changes["review_reason"] = decision.reason
+    if decision.move is State.PAID and asked.verdict is not None:
+        verdict = asked.verdict
+        changes |= {
+            "review_reason": None,
+            "payment_method": asked.attempt.provider.upper(),
+            "transaction_id": verdict.transaction_id,
+            "transaction_at": verdict.provider_at or now,
+            "transaction_amount": verdict.amount,
+            "transaction_currency": verdict.currency,
+        }
+    return changes
+
+
+def answer_row(
+    asked: Asked, attempt: Attempt, payment: Payment, decision: Decision, now: Instant, patience: Patience
+) -> dict[str, Any]:
+    """Everything an asking changes on its attempt, including when to look again."""
+    answered = asked.verdict is not None and asked.verdict.outcome is not Outcome.UNKNOWN
+    state = decision.attempt_state
+    ended = state in ENDED or state is AttemptState.WATCHED
+    newly_ended = ended and attempt.ended_at is None
+    counted = msgspec.structs.replace(
+        attempt,
+        ended_at=now if newly_ended else attempt.ended_at,
+        watched_until=Instant(now + schedule.WATCH_FOR)
+        if newly_ended and state is AttemptState.WATCHED
+        else attempt.watched_until,
+        silent_since=None if answered else (attempt.silent_since or now),
+        silent_count=0 if answered else attempt.silent_count + 1,
+    )
+    look = _next_look(asked, counted, payment, decision, now, patience)
+    hinted = attempt.hint_no != asked.attempt.hint_no
+    return {
+        "id": attempt.id,
+        "claim_no": asked.attempt.claim_no,
+        "state": state.value,
+        "checkout_id": _checkout_id(asked, attempt),
+        "checkout": msgspec.json.encode(asked.started.offer).decode() if asked.started else attempt.checkout,
+        "close_wanted": attempt.close_wanted or decision.close_next,
+        "next_check_at": look.at,
+        "check_band": look.band,
+        "check_trigger": attempt.check_trigger if hinted else Trigger.POLL.value,
+        "lease_until": None,
+        "last_asked_at": now,
+        "last_answer_at": now if answered else attempt.last_answer_at,
+        "last_outcome": outcome_word(asked),
+        "unpaid_answers": decision.unpaid_answers if decision.count_unpaid else attempt.unpaid_answers,
+        "unpaid_answer_at": now if decision.count_unpaid else attempt.unpaid_answer_at,
+        "silent_since": counted.silent_since,
+        "silent_count": counted.silent_count,
+        "watched_until": counted.watched_until,
+        "ended_at": counted.ended_at,
+        "start_failures": attempt.start_failures + 1
+        if asked.server_error and attempt.checkout_id is None
+        else 0,
+    }
+
+
+def _checkout_id(asked: Asked, attempt: Attempt) -> str | None:
+    if asked.started is not None:
+        return asked.started.checkout_id
+    if attempt.checkout_id is None and asked.verdict is not None:
+        return asked.verdict.checkout_id
+    return attempt.checkout_id
+
+
+def _next_look(
+    asked: Asked, attempt: Attempt, payment: Payment, decision: Decision, now: Instant, patience: Patience
+) -> schedule.Look:
+    if decision.close_next or attempt.hint_no != asked.attempt.hint_no:
+        return schedule.Look(Instant(now + schedule.MIN_GAP), schedule.FRESH)
+    state = decision.attempt_state
+    if asked.verdict is None and asked.refused is None and state not in ENDED:
+        look = schedule.look_after_silence(attempt, now, asked.retry_after_us)
+    else:
+        look = schedule.look_after_answer(attempt, state, now, patience)
+    if (
+        state in OFFERED
+        and look.at is not None
+        and payment.due_at is not None
+        and now < payment.due_at < look.at
+    ):
+        return schedule.Look(payment.due_at, look.band)
+    return look
+
+
+def verification_row(asked: Asked, attempt: Attempt, decision: Decision, now: Instant) -> dict[str, Any]:
+    verdict = asked.verdict
+    detail = verdict.detail if verdict is not None else (asked.silence or asked.refused or "")
+    return {
+        "id": new_id("ver", now),
+        "attempt_id": attempt.id,
+        "payment_id": attempt.payment_id,
+        "merchant_id": attempt.merchant_id,
+        "trigger": asked.attempt.check_trigger,
+        "outcome": outcome_word(asked),
+        "decision": decision.label,
+        "detail": detail[:DETAIL_LIMIT],
+        "amount": verdict.amount if verdict is not None else None,
+        "currency": verdict.currency if verdict is not None else None,
+        "raw_digest": verdict.raw_digest if verdict is not None else None,
+        "duration_us": asked.duration_us,
+        "count": 1,
+        "first_at": now,
+        "last_at": now,
+    }
+
+
+def receipt_row(asked: Asked, verdict: Verdict, decision: Decision, tx: Tx) -> dict[str, Any]:
+    return {
+        "id": new_id("rcp", tx.now),
+        "merchant_id": asked.attempt.merchant_id,
+        "connection_id": asked.attempt.connection_id,
+        "attempt_id": asked.attempt.id,
+        "payment_id": asked.attempt.payment_id,
+        "provider": asked.attempt.provider,
+        "account": verdict.account,
+        "live": verdict.live,
+        "transaction_id": verdict.transaction_id,
+        "amount": verdict.amount,
+        "currency": verdict.currency,
+        "disposition": decision.receipt,
+        "reason": decision.reason or decision.label,
+        "provider_at": verdict.provider_at,
+        "raw_digest": verdict.raw_digest,
+        "commit_id": tx.id,
+        "created_at": tx.now,
+    }
+
+
+def proof_row(asked: Asked, verdict: Verdict, receipt: Mapping[str, Any], tx: Tx) -> dict[str, Any]:
+    shared = (
+        "merchant_id",
+        "attempt_id",
+        "provider",
+        "account",
+        "live",
+        "transaction_id",
+        "amount",
+        "currency",
+    )
+    return {
+        "payment_id": asked.attempt.payment_id,
+        **{name: receipt[name] for name in shared},
+        "receipt_id": receipt["id"],
+        "reference": verdict.reference,
+        "raw_digest": verdict.raw_digest,
+        "commit_id": tx.id,
+        "at": tx.now,
+    }
+
+
+def refund_row(receipt: Mapping[str, Any], decision: Decision, tx: Tx) -> dict[str, Any]:
+    return {
+        "id": new_id("rfd", tx.now),
+        "merchant_id": receipt["merchant_id"],
+        "payment_id": receipt["payment_id"],
+        "receipt_id": receipt["id"],
+        "amount": receipt["amount"],
+        "currency": receipt["currency"],
+        "state": "PREPARED",
+        "reason": decision.case or decision.reason,
+        "created_at": tx.now,
+        "updated_at": tx.now,
+    }
+
+
+def journal_of(
+    asked: Asked, verdict: Verdict, payment: Payment, decision: Decision, now: Instant
+) -> Journal | None:
+    """Money always has a ledger account, except test-mode or foreign money, which is a case (domain.md, Journals)."""
+    assert verdict.amount is not None
+    assert verdict.currency is not None
+    money = Money(verdict.amount, verdict.currency)
+    merchant = MerchantId(payment.merchant_id)
+    if decision.receipt == "PROOF":
+        return ledger.payment_captured(
+            merchant_id=merchant,
+            payment_id=payment.id,
+            connection_id=asked.attempt.connection_id,
+            money=money,
+            effective_at=now,
+        )
+    if decision.receipt == "UNAPPLIED":
+        return ledger.receipt_unapplied(
+            merchant_id=merchant,
+            connection_id=asked.attempt.connection_id,
+            provider=asked.attempt.provider,
+            account=verdict.account,
+            live=verdict.live,
+            transaction_id=verdict.transaction_id or "",
+            owner=payment.customer_id or payment.id,
+            money=money,
+            effective_at=now,
+        )
+    return None
+
+
+def evidence_of(asked: Asked, payment: Payment) -> dict[str, Any]:
+    """What a person needs to decide: what was asked for beside what the provider said."""
+    evidence: dict[str, Any] = {
+        "expected": {
+            "amount": payment.amount,
+            "currency": payment.currency,
+            "reference": asked.attempt.provider_reference,
+            "account": asked.account,
+            "live": asked.live,
+        },
+        "state": payment.state.value,
+        "provider": asked.attempt.provider,
+        "silence": asked.silence,
+    }
+    if asked.verdict is not None:
+        v = asked.verdict
+        evidence["answered"] = {
+            "outcome": v.outcome.value,
+            "amount": v.amount,
+            "currency": v.currency,
+            "reference": v.reference,
+            "account": v.account,
+            "live": v.live,
+            "transactionId": v.transaction_id,
+            "amountRefunded": v.amount_refunded,
+            "rawDigest": v.raw_digest,
+        }
+    return evidence

@@ -1,0 +1,330 @@
+"""Starts a checkout at a provider: the attempt is committed first, then the provider is called, then its answer kept."""
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+
+from paystate.domain import connections
+from paystate.domain.connections import Connection
+from paystate.domain.payments import (
+    Attempt,
+    AttemptState,
+    Patience,
+    Payment,
+    State,
+    Step,
+    Trigger,
+    attempt_store,
+    schedule,
+    store,
+)
+from paystate.domain.payments.port import Account, CheckoutOrder, NoAnswer, Offer, Started, StartRefused
+from paystate.domain.payments.states import OFFERED
+from paystate.flows.context import Context
+from paystate.flows.move_payment import WATCHERS, move_payments
+from paystate.flows.verify_payments import VERIFY, verify_now
+from paystate.kit.clock import SECOND, Instant, monotonic
+from paystate.kit.errors import Conflict, Refused, Unavailable
+from paystate.kit.ids import MerchantId, System, Who, new_id, new_provider_reference
+from paystate.machinery.db import ConstraintRefused, Tx
+from paystate.machinery.failpoints import afailpoint, declare
+
+BEFORE_CALL = declare("attempt.before_call", "the attempt is committed, the provider is not called yet")
+AFTER_CALL = declare("attempt.after_call", "the provider has made the checkout, its id is not stored yet")
+
+LOSER_WAITS_SECONDS = 10.0
+LOSER_LOOKS_EVERY_SECONDS = 0.1
+CLOSE_WAIT_SECONDS = 5.0
+ANSWER_LATER_SECONDS = 2
+WHO = System("checkout of a public payment link")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """Where the customer goes. Without an offer the provider has not answered yet: look again at `next_check_at`."""
+
+    attempt: Attempt
+    offer: Offer | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A recorded attempt, and whether this caller is the one to send it."""
+
+    attempt: Attempt
+    account: Account
+    request: bytes
+    mine: bool
+
+
+async def start_checkout(ctx: Context, who: Who, id_or_code: str, provider: str | None) -> Checkout:
+    """Lead the customer to a checkout of this provider; of concurrent calls all get the winner's.
+
+    Checkouts of this payment elsewhere are ended first, where they can be. Raises NotFound,
+    Conflict `invalid_state`, Refused `provider_not_configured`, and Unavailable `provider_unavailable`
+    when certainly nothing was sent.
+    """
+    payment, connection = await ctx.db.read(partial(_choose, ctx, who, id_or_code, provider))
+    await _end_others(ctx, who, payment, connection)
+    plan = await _record(ctx, who, payment, connection)
+    if not plan.mine:
+        return await _follow(ctx, plan.attempt)
+    await afailpoint(BEFORE_CALL)
+    return await _send(ctx, plan)
+
+
+def _choose(
+    ctx: Context, who: Who, id_or_code: str, provider: str | None, tx: Tx
+) -> tuple[Payment, Connection]:
+    payment = store.find_link(tx, who, id_or_code)
+    refuse_unless_payable(payment, tx.now)
+    usable = usable_connections(ctx, tx, payment)
+    chosen = [c for c in usable if provider is None or c.provider == provider]
+    if not chosen:
+        raise Refused(
+            "This payment cannot be paid through that provider.",
+            code="provider_not_configured",
+            available=sorted({c.provider for c in usable}),
+        )
+    return payment, chosen[0]
+
+
+def usable_connections(ctx: Context, tx: Tx, payment: Payment) -> list[Connection]:
+    """The merchant's active connections through which this payment may be paid, the oldest first."""
+    allowed = (
+        None if payment.providers is None else set(msgspec.json.decode(payment.providers, type=list[str]))
+    )
+    found = connections.active_for(tx, MerchantId(payment.merchant_id))
+    return [c for c in found if c.provider in ctx.providers and (allowed is None or c.provider in allowed)]
+
+
+def refuse_unless_payable(payment: Payment, now: int) -> None:
+    """Raise Conflict `invalid_state` unless a customer may start paying now."""
+    if payment.state not in (State.OPEN, State.PENDING_VERIFICATION, State.FAILED):
+        raise Conflict(f"This payment is {payment.state} and cannot be paid now.", state=payment.state.value)
+    if payment.cancel_requested_at is not None or not schedule.within_own_time(payment, Instant(now)):
+        raise Conflict("The time of this payment is over.", state=payment.state.value)
+
+
+async def _end_others(ctx: Context, who: Who, payment: Payment, connection: Connection) -> None:
+    """Before a checkout starts elsewhere, those that are offered are ended, or watched when they cannot be."""
+
+    def mark(tx: Tx) -> list[Attempt]:
+        locked = attempt_store.lock_of_payments(tx, WHO, [payment.id])
+        others = [a for a in locked if a.state in OFFERED and a.connection_id != connection.id]
+        attempt_store.make_due(tx, WHO, others, Trigger.START, close=True)
+        tx.wake(VERIFY)
+        return others
+
+    others = await ctx.db.write(mark)
+    if others:
+        await verify_now(ctx, WHO, others, Trigger.START, CLOSE_WAIT_SECONDS)
+        newest = await ctx.db.read(lambda tx: store.get(tx, who, payment.id))
+        if newest.state is State.PAID:
+            raise Conflict("This payment has just been paid.", state=State.PAID.value)
+
+
+async def _record(ctx: Context, who: Who, payment: Payment, connection: Connection) -> _Plan:
+    account = ctx.account(connection)
+    reference = new_provider_reference()
+    request = ctx.provider(connection.provider).prepare(
+        account, order_of(ctx, payment, connection, reference)
+    )
+    record = partial(_record_attempt, ctx.patience, who, payment.id, connection, reference, request)
+    try:
+        attempt = await ctx.db.write(record)
+    except ConstraintRefused:
+        found = await ctx.db.read(lambda tx: attempt_store.offered(tx, WHO, payment.id, connection.id))
+        if found is None:
+            raise Conflict("Another checkout of this payment is just ending; try again.") from None
+        return _Plan(found, account, b"", mine=False)
+    return _Plan(attempt, account, request, mine=attempt.provider_reference == reference)
+
+
+def order_of(ctx: Context, payment: Payment, connection: Connection, reference: str) -> CheckoutOrder:
+    """What the provider is asked to collect; addresses come from settings, never from a request."""
+    base = ctx.settings.public_url.rstrip("/")
+    page = f"{base}/pay/{payment.short_code}"
+    return CheckoutOrder(
+        reference=reference,
+        money=payment.money,
+        description=payment.description,
+        return_url=f"{page}/return",
+        cancel_url=f"{page}/return?from=cancel",
+        webhook_url=f"{base}/api/webhooks/{connection.provider}/{connection.id}",
+        expires_at=payment.own_deadline,
+    )
+
+
+def _record_attempt(
+    patience: Patience,
+    who: Who,
+    payment_id: str,
+    connection: Connection,
+    reference: str,
+    request: bytes,
+    tx: Tx,
+) -> Attempt:
+    """Commit the attempt with the bytes it will send, its first look, and the payment's new word."""
+    locked = attempt_store.lock_of_payments(tx, WHO, [payment_id])
+    payment = store.lock(tx, who, [payment_id])[payment_id]
+    refuse_unless_payable(payment, tx.now)
+    offered = [a for a in locked if a.state in OFFERED and a.connection_id == connection.id]
+    if offered:
+        return offered[0]
+    if len(locked) >= attempt_store.ATTEMPTS_PER_PAYMENT:
+        raise Conflict("Too many checkouts were started for this payment.", code="limit_reached")
+    if payment.state is State.FAILED:
+        payment = _reopen(tx, who, payment, patience)
+    attempt = _new_attempt(patience, payment, connection, reference, tx.now)
+    attempt_store.insert(tx, who, attempt, request, hashlib.sha256(request).hexdigest())
+    store.touch(
+        tx,
+        who,
+        [payment],
+        last_event_type="CHECKOUT_STARTED",
+        last_event_at=tx.now,
+        payment_method=connection.provider.upper(),
+    )
+    tx.wake(WATCHERS)
+    return attempt
+
+
+def _reopen(tx: Tx, who: Who, payment: Payment, patience: Patience) -> Payment:
+    """A new checkout brings a failed payment back, if nobody took its slot meanwhile (409 otherwise)."""
+    if (
+        payment.slot is not None
+        and store.holder_of_slot(tx, who, payment.merchant_id, payment.slot) is not None
+    ):
+        raise Conflict("Another payment for the same thing is pending.", code="PENDING_SAME_BUNDLE")
+    return move_payments(tx, who, [Step(payment, State.OPEN, "customer", "retried")], patience)[0]
+
+
+def _new_attempt(
+    patience: Patience, payment: Payment, connection: Connection, reference: str, now: Instant
+) -> Attempt:
+    look = schedule.first_look(now, patience)
+    return Attempt(
+        id=new_id("att", now),
+        payment_id=payment.id,
+        merchant_id=payment.merchant_id,
+        connection_id=connection.id,
+        provider=connection.provider,
+        state=AttemptState.CREATED,
+        provider_reference=reference,
+        idempotency_key=f"paystate-{reference}",
+        start_failures=0,
+        start_until=Instant(now + patience.start_key_life),
+        checkout_id=None,
+        checkout=None,
+        close_wanted=False,
+        next_check_at=look.at,
+        check_band=look.band,
+        check_trigger=Trigger.START.value,
+        lease_until=None,
+        claim_no=0,
+        hint_no=0,
+        hinted_at=None,
+        last_asked_at=None,
+        last_answer_at=None,
+        last_outcome=None,
+        unpaid_answers=0,
+        unpaid_answer_at=None,
+        silent_since=None,
+        silent_count=0,
+        watched_until=None,
+        verification_id=None,
+        verification_key=None,
+        created_at=now,
+        ended_at=None,
+    )
+
+
+async def _send(ctx: Context, plan: _Plan) -> Checkout:
+    """Call the provider outside of any transaction and keep what it said."""
+    attempt = plan.attempt
+    provider = ctx.provider(attempt.provider)
+    deadline = ctx.patience.start_deadline / SECOND
+    try:
+        async with asyncio.timeout(deadline):
+            started = await provider.start(
+                plan.account, plan.request, idempotency_key=attempt.idempotency_key
+            )
+    except StartRefused as error:
+        await ctx.db.write(partial(_end_unstarted, attempt, AttemptState.FAILED))
+        raise Refused(
+            f"The provider refused this checkout: {error.reason}", code="provider_refused"
+        ) from error
+    except (NoAnswer, TimeoutError) as error:
+        return await _unanswered(ctx, attempt, sent=not isinstance(error, NoAnswer) or error.sent)
+    await afailpoint(AFTER_CALL)
+    return Checkout(await ctx.db.write(partial(_record_answer, attempt, started)), started.offer)
+
+
+async def _unanswered(ctx: Context, attempt: Attempt, *, sent: bool) -> Checkout:
+    """Nothing sent: the attempt is over and the customer may try again. Else the worker finds out."""
+    if not sent:
+        await ctx.db.write(partial(_end_unstarted, attempt, AttemptState.CANCELED))
+        raise Unavailable(
+            "The provider cannot be reached at the moment; please try again.", code="provider_unavailable"
+        )
+
+    def look_soon(tx: Tx) -> Attempt:
+        tx.wake(VERIFY)
+        at = Instant(tx.now + ANSWER_LATER_SECONDS * SECOND)
+        current = attempt_store.get(tx, WHO, attempt.id)
+        if current.state is AttemptState.CREATED:
+            attempt_store.update(tx, WHO, attempt.id, {"next_check_at": at})
+        return attempt_store.get(tx, WHO, attempt.id)
+
+    return _checkout(await ctx.db.write(look_soon))
+
+
+def _end_unstarted(attempt: Attempt, state: AttemptState, tx: Tx) -> None:
+    """Nothing exists at the provider under this attempt: it is over, and its place is free."""
+    locked = {a.id: a for a in attempt_store.lock_of_payments(tx, WHO, [attempt.payment_id])}
+    if locked[attempt.id].state is AttemptState.CREATED:
+        attempt_store.update(
+            tx,
+            WHO,
+            attempt.id,
+            {"state": state.value, "ended_at": tx.now, "next_check_at": None, "lease_until": None},
+        )
+
+
+def _record_answer(attempt: Attempt, started: Started, tx: Tx) -> Attempt:
+    """The provider's id and offer; a worker that was faster, or a webhook, is not undone."""
+    locked = {a.id: a for a in attempt_store.lock_of_payments(tx, WHO, [attempt.payment_id])}
+    current = locked[attempt.id]
+    values: dict[str, object] = {
+        "checkout_id": started.checkout_id,
+        "checkout": msgspec.json.encode(started.offer).decode(),
+    }
+    if current.state is AttemptState.CREATED:
+        values["state"] = AttemptState.LIVE.value
+        if current.hint_no == attempt.hint_no:
+            values["next_check_at"] = tx.now + ANSWER_LATER_SECONDS * SECOND
+    attempt_store.update(tx, WHO, attempt.id, values)
+    tx.wake(VERIFY)
+    return attempt_store.get(tx, WHO, attempt.id)
+
+
+async def _follow(ctx: Context, attempt: Attempt) -> Checkout:
+    """Wait for the winner's answer, at most ten seconds."""
+    until = monotonic() + LOSER_WAITS_SECONDS
+    while True:
+        current = await ctx.db.read(lambda tx: attempt_store.get(tx, WHO, attempt.id))
+        if current.state is not AttemptState.CREATED or monotonic() >= until:
+            return _checkout(current)
+        await asyncio.sleep(LOSER_LOOKS_EVERY_SECONDS)
+
+
+def _checkout(attempt: Attempt) -> Checkout:
+    if attempt.state not in OFFERED:
+        raise Conflict("This checkout has ended; start a new one.", attempt=attempt.id)
+    return Checkout(
+        attempt, None if attempt.checkout is None else msgspec.json.decode(attempt.checkout, type=Offer)
+    )

@@ -1,0 +1,1 @@
+"""Pure words every floor speaks: money, time, ids, errors, pages, text."""

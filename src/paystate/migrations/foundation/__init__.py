@@ -1,0 +1,1 @@
+"""The first migration, one file per model; history, not to be edited."""

@@ -1,0 +1,199 @@
+"""What Sandbox Pay keeps: accounts, checkouts, transactions, refunds, events; and how they look on the wire."""
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from paystate.kit.clock import rfc3339
+
+METHOD = "card"
+FEE_BASIS_POINTS = 150
+NAME = "Sandbox Pay"
+
+
+class Status(StrEnum):
+    """States of a checkout."""
+
+    OPEN = "open"
+    PROCESSING = "processing"
+    PAID = "paid"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CLOSED = "closed"
+    REFUNDED = "refunded"
+
+
+ENDED_UNPAID = frozenset({Status.FAILED, Status.EXPIRED, Status.CLOSED})
+
+
+class RefundStatus(StrEnum):
+    """States of a refund; what is pending already counts against the rest."""
+
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Frozen: a change is a new object, so the version before it can still be shown (the `stale` fault)."""
+
+
+class Account(Kept, frozen=True, kw_only=True):
+    """A merchant of Sandbox Pay; several keys may be valid while one is being rotated."""
+
+    id: str
+    live: bool
+    webhook_secret: str
+    keys: tuple[str, ...] = ()
+
+    def wire(self) -> dict[str, Any]:
+        return {"account": self.id, "live": self.live, "name": f"{NAME} ({self.id})"}
+
+
+class Decline(Kept, frozen=True, kw_only=True):
+    """A refused try that may be repeated on the same checkout."""
+
+    code: str
+    at: int
+
+
+class Transaction(Kept, frozen=True, kw_only=True):
+    """Money that arrived."""
+
+    id: str
+    amount: int
+    currency: str
+    reference: str
+    fee: int
+    paid_at: int
+    amount_refunded: int = 0
+
+    def wire(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "amount": self.amount,
+            "currency": self.currency,
+            "reference": self.reference,
+            "method": METHOD,
+            "fee": self.fee,
+            "paidAt": rfc3339(self.paid_at),
+            "amountRefunded": self.amount_refunded,
+        }
+
+
+class Checkout(Kept, frozen=True, kw_only=True):
+    """`owner` may read it; `account` and `live` are what it claims, which a forced outcome can falsify."""
+
+    id: str
+    owner: str
+    account: str
+    live: bool
+    reference: str
+    amount: int
+    currency: str
+    description: str
+    status: Status
+    return_url: str
+    cancel_url: str
+    webhook_url: str | None
+    created_at: int
+    updated_at: int
+    expires_at: int
+    decline: Decline | None = None
+    transaction: Transaction | None = None
+    further: tuple[Transaction, ...] = ()
+    """Paid more than once: listed as transactions, not shown in the checkout."""
+    settles_at: int | None = None
+
+    @property
+    def at(self) -> int:
+        return self.created_at
+
+    @property
+    def transactions(self) -> tuple[Transaction, ...]:
+        return self.further if self.transaction is None else (self.transaction, *self.further)
+
+    def wire(self, base_url: str) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "reference": self.reference,
+            "amount": self.amount,
+            "currency": self.currency,
+            "description": self.description,
+            "status": self.status,
+            "url": f"{base_url}/checkout/{self.id}",
+            "account": self.account,
+            "live": self.live,
+            "createdAt": rfc3339(self.created_at),
+            "updatedAt": rfc3339(self.updated_at),
+            "expiresAt": rfc3339(self.expires_at),
+            "decline": self.decline and {"code": self.decline.code, "at": rfc3339(self.decline.at)},
+            "transaction": self.transaction and self.transaction.wire(),
+        }
+
+
+class PaidIn(Kept, frozen=True, kw_only=True):
+    """Where to find a transaction: its place in the list of its owner."""
+
+    checkout: str
+    transaction: str
+    owner: str
+    at: int
+
+    @property
+    def id(self) -> str:
+        return f"{self.checkout}/{self.transaction}"
+
+
+class Refund(Kept, frozen=True, kw_only=True):
+    """Money sent back."""
+
+    id: str
+    owner: str
+    checkout: str
+    transaction: str
+    reference: str
+    amount: int
+    currency: str
+    status: RefundStatus
+    created_at: int
+
+    @property
+    def at(self) -> int:
+        return self.created_at
+
+    def wire(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "transaction": self.transaction,
+            "reference": self.reference,
+            "amount": self.amount,
+            "currency": self.currency,
+            "status": self.status,
+            "createdAt": rfc3339(self.created_at),
+        }
+
+
+class Event(Kept, frozen=True, kw_only=True):
+    """What was told by webhook, byte for byte."""
+
+    id: str
+    type: str
+    owner: str
+    checkout: str
+    reference: str
+    url: str | None
+    body: str
+    at: int
+
+    def wire(self) -> dict[str, Any]:
+        return {"id": self.id, "type": self.type, "checkout": self.checkout, "reference": self.reference} | {
+            "url": self.url,
+            "at": rfc3339(self.at),
+        }
+
+
+def fee_of(amount: int) -> int:
+    """1.5 %, rounded down."""
+    return amount * FEE_BASIS_POINTS // 10_000
