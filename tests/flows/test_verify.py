@@ -28,6 +28,11 @@ async def test_a_paid_checkout_makes_the_payment_paid(shop, clock) -> None:
     assert [p["payment_id"] for p in await shop.rows("SELECT * FROM proofs")] == [payment.id]
     entries = await shop.rows("SELECT sum(side * amount) AS total, count(*) AS n FROM journal_entries")
     assert (int(entries[0]["total"]), entries[0]["n"]) == (0, 2)
+    together = await shop.rows(
+        "SELECT m.seq, j.key FROM payment_moves m JOIN events e ON e.resource_id = m.payment_id AND e.version = m.seq "
+        "AND e.commit_id = m.commit_id LEFT JOIN journals j ON j.commit_id = m.commit_id ORDER BY m.seq"
+    )
+    assert [(r["seq"], r["key"]) for r in together] == [(1, None), (2, f"payment:{payment.id}:captured")]
     events = await shop.rows("SELECT type, version FROM events ORDER BY version")
     assert [(e["type"], e["version"]) for e in events] == [("payment.created", 1), ("payment.paid", 2)]
 

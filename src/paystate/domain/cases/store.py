@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -44,9 +45,7 @@ def open_cases(tx: Tx, who: Who, new: Sequence[NewCase]) -> list[str]:
     if not isinstance(who, System) and any(case.merchant_id != who for case in new):
         raise AssertionError("a case is opened for its own merchant only")
     rows = [_row(tx, case) for case in new]
-    rows.sort(
-        key=lambda row: row["fingerprint"]
-    )  # one order for all writers, so that no two wait for each other
+    rows.sort(key=itemgetter("fingerprint"))  # one order for all writers: no two wait for each other
     return bulk_insert(tx, cases, rows, skip_existing=(), returning="id")
 
 

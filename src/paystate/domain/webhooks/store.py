@@ -106,18 +106,18 @@ def _lock_head(tx: Tx) -> int:
 
 
 def _numbering(who: System, last: int) -> sa.Update:
-    """Clocks of two commits may disagree: an event counts as written no earlier than its resource's one before."""
+    """Clocks of two commits may disagree: an event counts as no older than its resource's one before."""
     waiting = (events.c.position.is_(None), _own(who))
     oldest = sa.select(events.c.resource_id).where(*waiting).order_by(events.c.id).limit(NUMBER_LIMIT)
-    written = sa.func.max(events.c.created_at).over(
+    age = sa.func.max(events.c.id).over(  # ids are time-ordered
         partition_by=events.c.resource_id, order_by=(events.c.version, events.c.id)
     )
     batch = (
-        sa.select(events.c.id, events.c.resource_id, events.c.version, written.label("written"))
+        sa.select(events.c.id, events.c.version, age.label("age"))
         .where(*waiting, events.c.resource_id.in_(oldest))
         .subquery()
     )
-    order = (batch.c.written, batch.c.resource_id, batch.c.version, batch.c.id)
+    order = (batch.c.age, batch.c.version, batch.c.id)
     numbered = sa.select(batch.c.id, (sa.func.row_number().over(order_by=order) + last).label("n")).subquery()
     return events.update().where(events.c.id == numbered.c.id).values(position=numbered.c.n)
 

@@ -9,9 +9,8 @@ def create() -> None:
     _cases()
 
 
-def _cases() -> None:
-    op.create_table(
-        "cases",
+def _cases_1_of_2() -> list[sa.schema.SchemaItem]:
+    return [
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("merchant_id", sa.Text(), nullable=False),
         sa.Column("payment_id", sa.Text(), nullable=True),
@@ -46,8 +45,17 @@ def _cases() -> None:
             "(state = 'OPEN' AND resolved_at IS NULL) OR (state = 'RESOLVED' AND resolution IS NOT NULL AND resolution_reason IS NOT NULL AND resolved_by IS NOT NULL AND resolved_at IS NOT NULL)",
             name=op.f("ck_cases_resolved_by_somebody"),
         ),
+    ]
+
+
+def _cases_2_of_2() -> list[sa.schema.SchemaItem]:
+    return [
         sa.CheckConstraint("state IN ('OPEN', 'RESOLVED')", name=op.f("ck_cases_state_known")),
-    )
+    ]
+
+
+def _cases() -> None:
+    op.create_table("cases", *_cases_1_of_2(), *_cases_2_of_2())
     op.create_index("ix_cases_merchant_id", "cases", ["merchant_id", "state", "id"], unique=False)
     op.create_index("ix_cases_payment_id", "cases", ["payment_id"], unique=False)
     op.create_index(

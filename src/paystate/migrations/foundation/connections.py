@@ -54,7 +54,7 @@ def _connections() -> None:
     )
 
 
-def _provider_events_1_of_1() -> list[sa.schema.SchemaItem]:
+def _provider_events_1_of_2() -> list[sa.schema.SchemaItem]:
     return [
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("merchant_id", sa.Text(), nullable=False),
@@ -91,6 +91,11 @@ def _provider_events_1_of_1() -> list[sa.schema.SchemaItem]:
             name=op.f("fk_provider_events_connection_id_merchant_id"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_provider_events")),
+    ]
+
+
+def _provider_events_2_of_2() -> list[sa.schema.SchemaItem]:
+    return [
         sa.UniqueConstraint(
             "connection_id",
             "provider_event_id",
@@ -107,7 +112,7 @@ def _provider_events_1_of_1() -> list[sa.schema.SchemaItem]:
 
 
 def _provider_events() -> None:
-    op.create_table("provider_events", *_provider_events_1_of_1())
+    op.create_table("provider_events", *_provider_events_1_of_2(), *_provider_events_2_of_2())
     op.create_index("ix_provider_events_merchant_id", "provider_events", ["merchant_id", "id"], unique=False)
     op.create_index(
         "ix_provider_events_retry",

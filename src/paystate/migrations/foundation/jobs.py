@@ -10,9 +10,8 @@ def create() -> None:
     _job_settings()
 
 
-def _job_runs() -> None:
-    op.create_table(
-        "job_runs",
+def _job_runs_1_of_2() -> list[sa.schema.SchemaItem]:
+    return [
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("job", sa.Text(), nullable=False),
         sa.Column(
@@ -47,11 +46,20 @@ def _job_runs() -> None:
             "state IN ('QUEUED', 'RUNNING', 'SUCCEEDED', 'FAILED', 'SKIPPED')",
             name=op.f("ck_job_runs_state_known"),
         ),
+    ]
+
+
+def _job_runs_2_of_2() -> list[sa.schema.SchemaItem]:
+    return [
         sa.CheckConstraint(
             "trigger IN ('schedule', 'manual', 'api', 'cli', 'replay')",
             name=op.f("ck_job_runs_trigger_known"),
         ),
-    )
+    ]
+
+
+def _job_runs() -> None:
+    op.create_table("job_runs", *_job_runs_1_of_2(), *_job_runs_2_of_2())
     op.create_index("ix_job_runs_job", "job_runs", ["job", "id"], unique=False)
     op.create_index(
         "uq_job_runs_open",

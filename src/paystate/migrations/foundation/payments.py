@@ -83,14 +83,14 @@ def _payments_1_of_3() -> list[sa.schema.SchemaItem]:
         sa.Column("pending_since", sa.BigInteger(), nullable=True, comment="entered PENDING_VERIFICATION"),
         sa.Column("cancel_requested_at", sa.BigInteger(), nullable=True),
         sa.Column("review_reason", sa.Text(), nullable=True),
+        sa.Column("late_policy", sa.Text(), nullable=False),
+        sa.Column("late", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("partial", sa.Boolean(), server_default=sa.false(), nullable=False),
     ]
 
 
 def _payments_2_of_3() -> list[sa.schema.SchemaItem]:
     return [
-        sa.Column("late_policy", sa.Text(), nullable=False),
-        sa.Column("late", sa.Boolean(), server_default=sa.false(), nullable=False),
-        sa.Column("partial", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("over", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("duplicate", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("resolved_by_hand", sa.Boolean(), server_default=sa.false(), nullable=False),
@@ -125,17 +125,17 @@ def _payments_2_of_3() -> list[sa.schema.SchemaItem]:
         sa.ForeignKeyConstraint(["merchant_id"], ["merchants.id"], name=op.f("fk_payments_merchant_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_payments")),
         sa.UniqueConstraint("id", "merchant_id", name=op.f("uq_payments_id_merchant_id")),
+    ]
+
+
+def _payments_3_of_3() -> list[sa.schema.SchemaItem]:
+    return [
         sa.UniqueConstraint("merchant_id", "reference", name=op.f("uq_payments_merchant_id_reference")),
         sa.UniqueConstraint("merchant_id", "slot_key", name=op.f("uq_payments_merchant_id_slot_key")),
         sa.UniqueConstraint("short_code", name=op.f("uq_payments_short_code")),
         sa.CheckConstraint(
             "late_policy IN ('accept', 'review', 'refund')", name=op.f("ck_payments_late_policy_known")
         ),
-    ]
-
-
-def _payments_3_of_3() -> list[sa.schema.SchemaItem]:
-    return [
         sa.CheckConstraint(
             "slot_key IS NULL OR state NOT IN ('CANCELED', 'DRAFT', 'EXPIRED', 'FAILED', 'PAID')",
             name=op.f("ck_payments_slot_released"),
@@ -170,7 +170,7 @@ def _payments() -> None:
     op.create_index("ix_payments_slot", "payments", ["merchant_id", "slot"], unique=False)
 
 
-def _attempts_1_of_2() -> list[sa.schema.SchemaItem]:
+def _attempts_1_of_3() -> list[sa.schema.SchemaItem]:
     return [
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("payment_id", sa.Text(), nullable=False),
@@ -206,6 +206,11 @@ def _attempts_1_of_2() -> list[sa.schema.SchemaItem]:
             nullable=True,
             comment="what the customer is sent to: redirect, form or instructions",
         ),
+    ]
+
+
+def _attempts_2_of_3() -> list[sa.schema.SchemaItem]:
+    return [
         sa.Column(
             "close_wanted",
             sa.Boolean(),
@@ -224,11 +229,6 @@ def _attempts_1_of_2() -> list[sa.schema.SchemaItem]:
         sa.Column("claim_no", sa.BigInteger(), nullable=False),
         sa.Column("hint_no", sa.BigInteger(), nullable=False),
         sa.Column("hinted_at", sa.BigInteger(), nullable=True),
-    ]
-
-
-def _attempts_2_of_2() -> list[sa.schema.SchemaItem]:
-    return [
         sa.Column("last_asked_at", sa.BigInteger(), nullable=True),
         sa.Column("last_answer_at", sa.BigInteger(), nullable=True),
         sa.Column("last_outcome", sa.Text(), nullable=True),
@@ -247,6 +247,11 @@ def _attempts_2_of_2() -> list[sa.schema.SchemaItem]:
             nullable=True,
             comment="after local expiry: how long money may still come",
         ),
+    ]
+
+
+def _attempts_3_of_3() -> list[sa.schema.SchemaItem]:
+    return [
         sa.Column("verification_id", sa.Text(), nullable=True),
         sa.Column("verification_key", sa.Text(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
@@ -273,7 +278,7 @@ def _attempts_2_of_2() -> list[sa.schema.SchemaItem]:
 
 
 def _attempts() -> None:
-    op.create_table("attempts", *_attempts_1_of_2(), *_attempts_2_of_2())
+    op.create_table("attempts", *_attempts_1_of_3(), *_attempts_2_of_3(), *_attempts_3_of_3())
     op.create_index("ix_attempts_checkout_id", "attempts", ["connection_id", "checkout_id"], unique=False)
     op.create_index(
         "ix_attempts_due",

@@ -16,9 +16,8 @@ def create() -> None:
     _triggers()
 
 
-def _receipts() -> None:
-    op.create_table(
-        "receipts",
+def _receipts_1_of_2() -> list[sa.schema.SchemaItem]:
+    return [
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("merchant_id", sa.Text(), nullable=False),
         sa.Column("connection_id", sa.Text(), nullable=False),
@@ -50,13 +49,22 @@ def _receipts() -> None:
             "transaction_id",
             name=op.f("uq_receipts_provider_account_live_transaction_id"),
         ),
+    ]
+
+
+def _receipts_2_of_2() -> list[sa.schema.SchemaItem]:
+    return [
         sa.CheckConstraint(
             "disposition IN ('PROOF', 'UNAPPLIED', 'FOREIGN')", name=op.f("ck_receipts_disposition_known")
         ),
         sa.CheckConstraint(
             "amount > 0 AND amount <= 1000000000000000", name=op.f("ck_receipts_amount_range")
         ),
-    )
+    ]
+
+
+def _receipts() -> None:
+    op.create_table("receipts", *_receipts_1_of_2(), *_receipts_2_of_2())
     op.create_index("ix_receipts_payment_id", "receipts", ["payment_id"], unique=False)
 
 
@@ -119,9 +127,8 @@ def _refunds() -> None:
     )
 
 
-def _proofs() -> None:
-    op.create_table(
-        "proofs",
+def _proofs_1_of_2() -> list[sa.schema.SchemaItem]:
+    return [
         sa.Column("payment_id", sa.Text(), nullable=False),
         sa.Column("merchant_id", sa.Text(), nullable=False),
         sa.Column("attempt_id", sa.Text(), nullable=False),
@@ -152,6 +159,11 @@ def _proofs() -> None:
             name=op.f("fk_proofs_receipt_id_merchant_id"),
         ),
         sa.PrimaryKeyConstraint("payment_id", name=op.f("pk_proofs")),
+    ]
+
+
+def _proofs_2_of_2() -> list[sa.schema.SchemaItem]:
+    return [
         sa.UniqueConstraint(
             "provider",
             "account",
@@ -161,7 +173,11 @@ def _proofs() -> None:
         ),
         sa.UniqueConstraint("receipt_id", name=op.f("uq_proofs_receipt_id")),
         sa.CheckConstraint("amount > 0 AND amount <= 1000000000000000", name=op.f("ck_proofs_amount_range")),
-    )
+    ]
+
+
+def _proofs() -> None:
+    op.create_table("proofs", *_proofs_1_of_2(), *_proofs_2_of_2())
 
 
 def _verifications() -> None:

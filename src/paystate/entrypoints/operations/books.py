@@ -1,0 +1,51 @@
+"""Operations on the books: the trial balance."""
+
+from typing import TYPE_CHECKING
+
+from paystate.domain.ledger import views
+from paystate.entrypoints.operations.declare import Answer, Order, operation
+from paystate.flows.make_key import merchant_named
+from paystate.kit.ids import MerchantId, System, Who
+from paystate.kit.money import major_units
+
+if TYPE_CHECKING:
+    from paystate.app import App
+
+WHO = System("the owner of the installation")
+
+
+class TrialBalance(Order, frozen=True, kw_only=True):
+    """Without a merchant: all of them together."""
+
+    merchant: str | None = None
+
+
+@operation("ledger.trial-balance", TrialBalance)
+async def trial_balance(app: "App", order: TrialBalance) -> Answer:
+    who: Who = WHO
+    if order.merchant is not None:
+        who = MerchantId((await merchant_named(app.ctx, order.merchant)).id)
+    lines = await app.db.snapshot(lambda tx: views.trial_balance(tx, who))
+    totals: dict[str, list[int]] = {}
+    for line in lines:
+        total = totals.setdefault(line.currency, [0, 0])
+        total[0] += line.debit
+        total[1] += line.credit
+    return {
+        "ok": all(debit == credit for debit, credit in totals.values()),
+        "lines": [
+            {
+                "code": line.code,
+                "name": line.name,
+                "currency": line.currency,
+                "debit": line.debit,
+                "credit": line.credit,
+                "debitDisplay": major_units(line.debit, line.currency),
+                "creditDisplay": major_units(line.credit, line.currency),
+            }
+            for line in lines
+        ],
+        "totals": {
+            currency: {"debit": debit, "credit": credit} for currency, (debit, credit) in sorted(totals.items())
+        },
+    }

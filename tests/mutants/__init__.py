@@ -1,0 +1,1 @@
+"""Mutants: small, plausible mistakes put into a copy of the house, each of which some test must notice."""
