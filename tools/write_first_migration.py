@@ -92,7 +92,7 @@ def check_code(check: sa.CheckConstraint) -> str:
 
 def height(line: str) -> int:
     """About how many lines the formatter makes of it."""
-    return 1 if len(line) < 98 else 3 if len(line) < 190 else 6
+    return 1 if len(line) <= 101 else 3 if len(line) <= 108 else 6
 
 
 def chunks(items: Iterable[str]) -> list[list[str]]:

@@ -239,6 +239,34 @@ def test_update_writes_over_the_version_that_was_read(database: Database, shop: 
     assert change(None, phone="+27828888888").version == 3
 
 
+def test_of_two_changes_over_one_version_the_second_is_refused(database: Database, shop: MerchantId) -> None:
+    """Both have read version 1; the second waits for the first to commit."""
+    ann = seek(database, shop, ANN)
+    written, errors = threading.Event(), []
+
+    def change(tx: Tx, name: str) -> Customer:
+        return customers.update_customer(tx, shop, ann.id, CustomerChanges(name=name), version=1)
+
+    def second() -> None:
+        written.wait(10)
+        with pytest.raises(Conflict) as conflict:
+            database.write_sync(partial(change, name="second"))
+        errors.append(conflict.value.code)
+
+    def first(tx: Tx) -> None:
+        change(tx, "first")
+        written.set()
+        if not tx.on_sqlite:
+            _wait_until_somebody_waits(tx)
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    database.write_sync(first)
+    thread.join(10)
+    assert errors == ["version_conflict"]
+    assert everybody(database, shop)[0].name == "first"
+
+
 def test_customers_are_listed_newest_first(database: Database, shop: MerchantId, clock: FrozenClock) -> None:
     made = []
     for n in range(3):

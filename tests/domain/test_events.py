@@ -58,15 +58,15 @@ def test_an_event_is_told_after_it_was_numbered(database: Database, clock: Froze
     assert number(database) == 0
 
 
-def test_a_set_shares_its_commit_with_the_change(database: Database) -> None:
+def test_a_set_shares_its_commit_with_the_change_and_keeps_its_order(database: Database) -> None:
     def work(tx: Tx) -> str:
-        webhooks.record_events(tx, SHOP, [an_event(f"pay_{n}") for n in range(3)])
+        webhooks.record_events(tx, SHOP, [an_event(f"pay_{n}") for n in range(9, -1, -1)])
         return tx.id
 
     commit = database.write_sync(work)
     number(database)
     assert {e.commit_id for e in feed(database)} == {commit}
-    assert [e.resource_id for e in feed(database)] == ["pay_0", "pay_1", "pay_2"]
+    assert [e.resource_id for e in feed(database)] == [f"pay_{n}" for n in range(9, -1, -1)]
 
 
 def test_a_rolled_back_event_never_gets_a_position(database: Database) -> None:

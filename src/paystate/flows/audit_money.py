@@ -115,7 +115,9 @@ SUCCESS_WITHOUT_RECEIPT = Fault(
         )
     """
 )
-RECEIVED_TWICE = repeated("receipts", ("provider", "account", "live", "transaction_id"), subject="transaction_id")
+RECEIVED_TWICE = repeated(
+    "receipts", ("provider", "account", "live", "transaction_id"), subject="transaction_id"
+)
 
 PAID_WITHOUT_REASON = Fault(
     """
@@ -245,7 +247,9 @@ INVARIANTS = (
         "PAID means one matching proof, or a person's decision with a reason",
         (PAID_WITHOUT_REASON, PROOF_DIFFERS),
     ),
-    Rule(5, "A provider transaction proves at most one payment", (PROVES_TWICE, TWO_PROOFS, PROOF_OF_ANOTHER)),
+    Rule(
+        5, "A provider transaction proves at most one payment", (PROVES_TWICE, TWO_PROOFS, PROOF_OF_ANOTHER)
+    ),
     Rule(10, "Refunds never exceed receipts", (REFUNDED_TOO_MUCH,)),
     Rule(20, "Amounts are whole, above zero, in a known currency", WRONG_AMOUNTS),
 )

@@ -128,7 +128,14 @@ INVARIANTS = (
     Rule(
         14,
         "Move, journal and effect rows share one transaction",
-        (MOVE_WITHOUT_EVENT, EVENT_WITHOUT_MOVE, PROOF_APART, CAPTURED_APART, RECEIPT_APART, FULFILMENT_APART),
+        (
+            MOVE_WITHOUT_EVENT,
+            EVENT_WITHOUT_MOVE,
+            PROOF_APART,
+            CAPTURED_APART,
+            RECEIPT_APART,
+            FULFILMENT_APART,
+        ),
     ),
     Rule(21, "An operator's act has an audit entry", (MOVE_UNAUDITED, CASE_UNAUDITED, KEY_UNAUDITED)),
 )
