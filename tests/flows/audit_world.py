@@ -8,23 +8,22 @@ from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
+from tests import a
 
 from paystate.domain import audit, cases, connections, ledger, merchants
 from paystate.domain.audit import AuditEntry
 from paystate.domain.connections import NewConnection, secrets_aad
-from paystate.domain.payments import State, Step, Trigger
+from paystate.domain.payments import Payment, State, Step, store
 from paystate.flows.cancel_payment import cancel_payment
 from paystate.flows.expire_payments import expire_payments
 from paystate.flows.move_payment import move_payments
 from paystate.flows.number_rows import number_rows
 from paystate.flows.take_hint import ask_now, take_return
-from paystate.flows.verify_payments import verify_now
-from paystate.kit.clock import DAY, HOUR, SECOND, FrozenClock
+from paystate.kit.clock import DAY, HOUR, SECOND, FrozenClock, rfc3339
 from paystate.kit.ids import MerchantId, new_id
 from paystate.kit.money import Money
 from paystate.machinery.db import Tx
 from paystate.machinery.idempotency import Answer, Slot, once
-from tests import a
 
 OPERATOR = "operator:ann"
 OWN_SECRET = "correct-horse-battery"
@@ -49,6 +48,7 @@ async def build(shop: a.Shop, clock: FrozenClock) -> World:
     await sell(world)
     await disappoint(world)
     await receive_too_much(world)
+    await wait(world)
     await decide(world)
     await shop.app.db.write(partial(_furnish, world))
     await shop.app.db.write(partial(_keep_secrets, world))
@@ -68,22 +68,30 @@ async def pay(world: World, name: str, outcome: str = "pay", *, look: bool = Tru
         await world.shop.look()
 
 
+async def _current(world: World, name: str) -> Payment:
+    return await world.shop.app.db.read(lambda tx: store.get(tx, a.WHO, world.names[name]))
+
+
 async def sell(world: World) -> None:
-    """Three paid payments, one that is being processed, one that waits at the provider, one nobody has touched."""
+    """Three paid payments, and one that is being processed."""
     shop = world.shop
     await pay(world, "paid", customer="ann", bundle_id="gold")
     await pay(world, "ordered", amount=2000)
     await pay(world, "returned", look=False)
-    returned = await shop.app.db.read(lambda tx: a.store.get(tx, a.WHO, world.names["returned"]))
+    returned = await _current(world, "returned")
     await take_return(shop.app.ctx, returned.short_code, from_cancel=False)
     world.clock.advance(5 * SECOND)
     await shop.look()
     await pay(world, "processing", "process")
+
+
+async def wait(world: World) -> None:
+    """One payment waits at the provider, one nobody has touched, one is not open yet."""
+    shop = world.shop
     waiting, attempt = await shop.opened(customer="bob", bundle_id="gold")
-    world.know(waiting=waiting.id, waiting_attempt=attempt.id)
     untouched = await shop.payment(reference="order-1", customer="cleo", bundle_id="gold")
     draft = await shop.payment(draft=True, reference="order-2")
-    world.know(untouched=untouched.id, draft=draft.id)
+    world.know(waiting=waiting.id, waiting_attempt=attempt.id, untouched=untouched.id, draft=draft.id)
 
 
 async def disappoint(world: World) -> None:
@@ -112,16 +120,25 @@ async def receive_too_much(world: World) -> None:
         clock.advance(HOUR + SECOND)
         await expire_payments(shop.app.ctx, actor="job:test")
         await shop.look()
-        await shop.sandbox.outcome(attempt, "pay")
+        await shop.sandbox.outcome(attempt, "pay", paidAt=rfc3339(clock.now()))
         clock.advance(DAY)
         await shop.look()
         world.know(**{f"late_{policy}": payment.id, f"late_{policy}_attempt": attempt.id})
-    await ask_now(shop.app.ctx, shop.id, world.names["paid"])
+    await _pay_twice(world)
+
+
+async def _pay_twice(world: World) -> None:
+    """The first checkout failed, the second is paid, and then the first one too."""
+    shop, clock = world.shop, world.clock
+    await pay(world, "twice", "fail")
+    payment = await _current(world, "twice")
+    first = (await shop.attempts(payment))[0]
+    second = (await shop.checkout(payment)).attempt
+    await shop.sandbox.outcome(second, "pay")
     clock.advance(5 * SECOND)
     await shop.look()
-    paid = await shop.attempts(await shop.app.db.read(lambda tx: a.store.get(tx, a.WHO, world.names["paid"])))
-    await shop.sandbox.outcome(paid[0], "pay", transaction="txn_twice")
-    await verify_now(shop.app.ctx, shop.id, paid, Trigger.MANUAL, 5)
+    await shop.sandbox.outcome(first, "pay")
+    await ask_now(shop.app.ctx, shop.id, payment.id)
     clock.advance(5 * SECOND)
     await shop.look()
 
@@ -141,13 +158,16 @@ def _audited(world: World, tx: Tx, resource: str, action: str) -> None:
 
 
 def _settle_by_hand(world: World, payment_id: str, tx: Tx) -> None:
-    payment = a.store.get(tx, a.WHO, payment_id)
+    payment = store.get(tx, a.WHO, payment_id)
     patience = world.shop.app.ctx.patience
     opened = move_payments(tx, a.WHO, [Step(payment, State.REVIEW, OPERATOR, "asked by phone")], patience)[0]
     step = Step(opened, State.PAID, OPERATOR, "paid in cash", None, {"resolved_by_hand": True})
     move_payments(tx, a.WHO, [step], patience)
     booked = ledger.settled_by_hand(
-        merchant_id=MerchantId(world.shop.id), payment_id=payment_id, money=Money(700, "EUR"), effective_at=tx.now
+        merchant_id=MerchantId(world.shop.id),
+        payment_id=payment_id,
+        money=Money(700, "EUR"),
+        effective_at=tx.now,
     )
     ledger.post(tx, a.WHO, [booked])
     _audited(world, tx, payment_id, "payment.resolved")
@@ -180,7 +200,9 @@ def _keep_secrets(world: World, tx: Tx) -> None:
     sealed = world.shop.app.ctx.keys.seal(
         json.dumps({"password": OWN_SECRET}).encode(), aad=secrets_aad(connection_id, merchant)
     )
-    new = NewConnection(connection_id, merchant, "sandbox", "Other", "acct_two", live=False, settings={}, secrets=sealed)
+    new = NewConnection(
+        connection_id, merchant, "sandbox", "Other", "acct_two", live=False, settings={}, secrets=sealed
+    )
     connections.create_connection(tx, a.WHO, new)
 
 
@@ -196,19 +218,39 @@ def _furnish(world: World, tx: Tx) -> None:
     now = tx.now
     owned = {"merchant_id": names["merchant"], "created_at": now}
     for name, quantity in (("order", 2), ("order_unpaid", 1)):
-        order = {"id": names[name], "state": "COMPLETED", "amount": 2000, "currency": "EUR", "quantity": quantity}
+        order = {
+            "id": names[name],
+            "state": "COMPLETED",
+            "amount": 2000,
+            "currency": "EUR",
+            "quantity": quantity,
+        }
         insert(tx, "orders", order | owned)
-    tx.execute(sa.text("UPDATE payments SET order_id = :o WHERE id = :p"), {"o": names["order"], "p": names["ordered"]})
+    tx.execute(
+        sa.text("UPDATE payments SET order_id = :o WHERE id = :p"),
+        {"o": names["order"], "p": names["ordered"]},
+    )
     done = {"payment_id": names["ordered"], "order_id": names["order"], "state": "DONE", "done_at": now}
     insert(tx, "fulfilments", done | owned | {"commit_id": names["ordered_commit"]})
     for unit in (1, 2):
         ticket = {"id": f"tkt_{unit}", "order_id": names["order"], "unit": unit, "code": f"seat-{unit}"}
         insert(tx, "tickets", ticket | owned)
-    held = {"id": names["escrow"], "payment_id": names["paid"], "state": "PARTIALLY_RELEASED", "currency": "EUR"}
+    held = {
+        "id": names["escrow"],
+        "payment_id": names["paid"],
+        "state": "PARTIALLY_RELEASED",
+        "currency": "EUR",
+    }
     insert(tx, "escrows", held | owned | {"held": 1000, "released": 400, "refunded": 100, "remaining": 500})
     release = {"escrow_id": names["escrow"], "release_id": "rel_1", "merchant_id": names["merchant"]}
     insert(tx, "escrow_releases", release | {"amount": 400, "at": now})
-    wallet = {"id": names["wallet"], "payee_id": "pye_1", "currency": "EUR", "balance": 400, "receivable": False}
+    wallet = {
+        "id": names["wallet"],
+        "payee_id": "pye_1",
+        "currency": "EUR",
+        "balance": 400,
+        "receivable": False,
+    }
     insert(tx, "wallets", wallet | owned)
     _repeat(world, tx)
 

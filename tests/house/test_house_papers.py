@@ -1,17 +1,12 @@
 """Papers: what is written down is true of this repository, stands alone, and leaves nothing out."""
 
 import ast
-import importlib
-import pkgutil
+import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 from tests.house.source import ROOT, dotted, modules, our_files
-
-import paystate
-from paystate.machinery import failpoints
-from paystate.machinery.jobs.declare import registry
 
 PAPERS = [p for p in our_files() if p.suffix == ".md"]
 ELSEWHERE = re.compile(r"\.\./sha" + r"red|(?<![\w.:/-])/(wo" + r"rk|ro" + r"ot|ho" + r"me)/\w")
@@ -73,32 +68,43 @@ def test_every_runtime_dependency_has_its_reason():
 
 
 @pytest.fixture(scope="module")
-def everything_imported() -> None:
-    """Every module of the product that may be imported; Alembic's scripts run only inside a migration."""
-    for info in pkgutil.walk_packages(paystate.__path__, "paystate."):
-        if not info.name.endswith(("__main__", ".env")) and ".versions" not in info.name:
-            importlib.import_module(info.name)
+def reference():
+    """The script that writes the reference pages, as a module."""
+    spec = importlib.util.spec_from_file_location("write_reference", ROOT / "tools" / "write_reference.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
 
 
-def test_every_failpoint_is_passed_and_written_down(everything_imported):
-    declared: dict[str, str] = {}
-    passed: set[str] = set()
+def test_every_failpoint_is_passed(reference):
+    """A constant is passed where it stands, or, imported, in another module."""
+    declared: dict[tuple[str, str], str] = {}
+    passed: set[tuple[str, str]] = set()
     for module in modules():
+        home = {
+            alias.name: f"src/{(node.module or '').replace('.', '/')}.py"
+            for node in module.walk(ast.ImportFrom)
+            for alias in node.names
+        }
         for node in module.walk(ast.Assign):
             if isinstance(node.value, ast.Call) and dotted(node.value).rpartition(".")[2] == "declare":
-                declared[ast.unparse(node.targets[0])] = ast.literal_eval(node.value.args[0])
+                name = ast.literal_eval(node.value.args[0])
+                declared[module.name, ast.unparse(node.targets[0])] = name
         for node in module.walk(ast.Call):
-            if dotted(node) in ("failpoint", "afailpoint"):
-                passed.add(ast.unparse(node.args[0]).rpartition(".")[2])
-    assert set(declared) - passed == set()
-    written = (ROOT / "docs" / "reference" / "failpoints.md").read_text()
-    names = set(failpoints.declared())
-    assert set(declared.values()) == names
-    assert {name for name in names if f"`{name}`" not in written} == set()
+            if dotted(node).rpartition(".")[2] in ("failpoint", "afailpoint"):
+                name = ast.unparse(node.args[0])
+                passed.add((home.get(name, module.name), name))
+    assert {declared[key] for key in set(declared) - passed} == set()
+    assert sorted(declared.values()) == sorted(reference.declared_failpoints())
 
 
-def test_every_job_is_written_down(everything_imported):
-    written = (ROOT / "docs" / "reference" / "jobs.md").read_text()
-    assert {name for name in registry if f"| `{name}` |" not in written} == set()
-    assert {name for name, job in registry.items() if len(job.description) < 10} == set()
-    assert set(re.findall(r"(?m)^\| `([a-z-]+)` \|", written)) <= set(registry)
+@pytest.mark.parametrize("page", ["jobs", "failpoints"])
+def test_the_reference_says_what_the_code_says(reference, page):
+    """If this fails: python tools/write_reference.py."""
+    assert (ROOT / "docs" / "reference" / f"{page}.md").read_text() == getattr(reference, f"{page}_page")()
+
+
+def test_every_job_says_what_it_does(reference):
+    reference.jobs_page()
+    assert {name for name, job in reference.registry.items() if len(job.description) < 10} == set()
+    assert len(reference.registry) > 3

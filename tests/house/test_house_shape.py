@@ -51,9 +51,19 @@ def test_files_are_short():
     assert {name: size for name, size in sizes.items() if size > FILE_LINES} == {}
 
 
+def is_command(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Its parameters are options of the command line, which names them; nobody calls it otherwise."""
+    first = function.args.args[:1]
+    return (
+        bool(first)
+        and first[0].annotation is not None
+        and ast.unparse(first[0].annotation) == "typer.Context"
+    )
+
+
 def test_parameters_are_few_before_they_are_named():
-    many = [f"{m.at(f)} {f.name}" for m in OURS for f in m.functions() if positional(f) > PARAMETERS]
-    assert many == []
+    called = [(m, f) for m in OURS for f in m.functions() if not is_command(f)]
+    assert [f"{m.at(f)} {f.name}" for m, f in called if positional(f) > PARAMETERS] == []
 
 
 def test_names_say_something():

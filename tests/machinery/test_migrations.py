@@ -143,6 +143,11 @@ def test_asking_creates_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_nobody_else_can_read_a_new_file(tmp_path):
+    migrate(f"sqlite:///{tmp_path}/folder/new.db")
+    assert (tmp_path / "folder" / "new.db").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_second_run_changes_nothing(empty):
     url, _ = empty
     migrate(url)

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from paystate.kit.clock import SystemClock, rfc3339
 from paystate.kit.errors import Conflict
@@ -139,7 +140,7 @@ def _trusted_host(settings: Settings) -> str:
     return "127.0.0.1" if "127.0.0.1" in named or not named else named[0]
 
 
-def _read(path: Path) -> dict[str, object]:
+def _read(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             note = json.loads(file.read(MAX_NOTE_BYTES))

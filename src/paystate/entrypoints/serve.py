@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -14,15 +13,15 @@ import uvloop
 
 from paystate.entrypoints.data_dir import announced, hold, new_owner_key
 from paystate.entrypoints.operations import operations
+from paystate.entrypoints.prepare import prepare_database
+from paystate.entrypoints.stopping import stopped_by_signals
 from paystate.entrypoints.web import create_web
-from paystate.entrypoints.worker import GRACE_SECONDS, job_engine, load_flows, run_worker
+from paystate.entrypoints.worker import GRACE_SECONDS, job_engine, rest, run_worker
 from paystate.kit.errors import PaystateError, Unavailable
-from paystate.machinery import failpoints
 from paystate.machinery.jobs import JobEngine
 from paystate.machinery.logs import configure_logs, get_logger
 from paystate.machinery.secrets import fingerprint
 from paystate.machinery.settings import Settings
-from paystate.migrations import run as migrations
 
 if TYPE_CHECKING:
     from paystate.app import App
@@ -33,17 +32,10 @@ KEEP_ALIVE_SECONDS = 5
 MAX_HEAD_BYTES = 16_384
 BACKLOG = 2_048
 STARTED_SECONDS = 15.0
+DATE_SECONDS = 1.0
+"""The Date header is renewed so often."""
 
 log = get_logger(__name__)
-
-
-class NotMigrated(PaystateError):
-    """The PostgreSQL database does not have this release's schema; nobody changes it without being told to."""
-
-    code = "not_migrated"
-
-    def __init__(self) -> None:
-        super().__init__("The database does not have the schema of this release. Run: paystate migrate")
 
 
 class AddressInUse(PaystateError):
@@ -74,18 +66,6 @@ def run_process(open_app: OpenApp, settings: Settings, role: Role, said: Callabl
             runner.run(_run(open_app, settings, role, said))
 
 
-def prepare_database(settings: Settings) -> None:
-    """Migrate a SQLite file; only check a PostgreSQL database, for several versions may be at work. Raises NotMigrated."""
-    load_flows()
-    if settings.failpoints:
-        failpoints.arm(settings.failpoints, log=settings.failpoints_log)
-    url = settings.database_url.reveal()
-    if settings.is_sqlite:
-        migrations.migrate(url)
-    elif not migrations.is_current(url):
-        raise NotMigrated
-
-
 async def _run(open_app: OpenApp, settings: Settings, role: Role, said: Callable[[str], None]) -> None:
     stop = asyncio.Event()
     listener = _listen(settings.host, settings.port) if role.web else None
@@ -110,26 +90,13 @@ async def _together(work: Sequence[Coroutine[Any, Any, None]], stop: asyncio.Eve
         task.result()
 
 
-@contextlib.contextmanager
-def stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT set the event, for the time of the block."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-
-
 async def _serve_web(
     app: "App", jobs: JobEngine, stop: asyncio.Event, listener: socket.socket, said: Callable[[str], None]
 ) -> None:
     key = new_owner_key()
     url = url_of(app.settings.host, listener)
     web = create_web(app, jobs=jobs, operations=operations(), owner_key_hash=fingerprint(key.reveal()))
-    server = _Server(_config(web))
+    server = _Server(_config(web), stop)
     # On SQLite the owner's commands go through this server, so they must find it.
     told = announced(app.settings, url, key) if app.settings.is_sqlite else contextlib.nullcontext()
     with told:
@@ -139,7 +106,6 @@ async def _serve_web(
         said(url)
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        server.should_exit = True
         stop.set()
         await serving
         stopping.cancel()
@@ -163,11 +129,19 @@ def _config(web: Any) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves the signals to the process, which has more to stop than the web."""
+    """A server that leaves the signals to the process, and wakes once a second instead of ten times."""
+
+    def __init__(self, config: uvicorn.Config, stop: asyncio.Event) -> None:
+        super().__init__(config)
+        self._stop = stop
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def main_loop(self) -> None:
+        while not self._stop.is_set() and not await self.on_tick(0):
+            await rest(self._stop, DATE_SECONDS)
 
 
 async def _started(server: uvicorn.Server, serving: "asyncio.Task[None]") -> None:

@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from paystate.entrypoints.serve import stopped_by_signals
+from paystate.entrypoints.stopping import stopped_by_signals
 from paystate.entrypoints.worker import GRACE_SECONDS, rest
 from paystate.kit.clock import monotonic
 from paystate.kit.errors import Unavailable
@@ -49,7 +49,9 @@ async def _keep_alive(role: tuple[str, ...], stop: asyncio.Event) -> None:
         sound = monotonic() - began > SOUND_AFTER_SECONDS
         deaths = 1 if sound else deaths + 1
         if deaths >= FAST_DEATHS:
-            raise Unavailable(f"The {role[0]} process ended {deaths} times soon after its start; see its log.")
+            raise Unavailable(
+                f"The {role[0]} process ended {deaths} times soon after its start; see its log."
+            )
         pause = FIRST_PAUSE_SECONDS if sound else min(pause * 2, LONGEST_PAUSE_SECONDS)
         await rest(stop, pause)
 

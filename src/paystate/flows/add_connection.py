@@ -81,9 +81,7 @@ async def _identify(provider: Provider, account: Account) -> Identity:
     try:
         return await provider.identify(account)
     except CredentialsRefused:
-        raise Refused(
-            "The provider does not accept these credentials.", code="credentials_refused"
-        ) from None
+        raise Refused("The provider does not accept these credentials.", code="credentials_refused") from None
     except NoAnswer as error:
         raise Unavailable(
             f"The provider does not answer ({error.reason}).", code="provider_unavailable"

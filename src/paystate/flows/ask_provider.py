@@ -20,10 +20,13 @@ from paystate.flows.context import Context
 from paystate.flows.settlement_rows import Asked
 from paystate.kit.clock import SECOND, Instant, monotonic
 from paystate.machinery.failpoints import declare, failpoint
+from paystate.machinery.logs import get_logger
 
 ASK_SECONDS = 10.0
+START_SECONDS = 30.0
 RETRY_AFTER_MAX_SECONDS = 3_600.0
 START_ERRORS_BEFORE_ASKING = 2
+log = get_logger(__name__)
 AFTER_GET = declare("verify.after_get", "the provider has answered, nothing is written yet")
 
 
@@ -41,22 +44,25 @@ class Claim:
 async def ask_provider(ctx: Context, claim: Claim) -> Asked:
     """Ask, within ten seconds in all, and put whatever came back into one value. Raises nothing of the provider's."""
     started = monotonic()
-    account = ctx.account(claim.connection)
     result: dict[str, object] = {}
     try:
         async with asyncio.timeout(
-            ASK_SECONDS if claim.attempt.state is not AttemptState.CREATED else 3 * ASK_SECONDS
+            START_SECONDS if claim.attempt.state is AttemptState.CREATED else ASK_SECONDS
         ):
-            result = await _exchange(ctx, claim, account)
+            result = await _exchange(ctx, claim, ctx.account(claim.connection))
     except StartRefused as error:
         result = {"refused": error.reason}
     except NoAnswer as error:
         result = _silence(error)
     except TimeoutError:
         result = {"silence": "timeout"}
+    except Exception:
+        # An adapter's mistake, or a secret that does not open, is no answer either: loud, and asked again later.
+        log.exception("adapter_failed", attempt_id=claim.attempt.id, connection_id=claim.connection.id)
+        result = {"silence": "adapter_failed"}
     failpoint(AFTER_GET)
     duration = int((monotonic() - started) * SECOND)
-    return Asked(claim.attempt, account.account, account.live, duration, **result)  # type: ignore[arg-type]
+    return Asked(claim.attempt, claim.connection.account, claim.connection.live, duration, **result)  # type: ignore[arg-type]
 
 
 async def _exchange(ctx: Context, claim: Claim, account: Account) -> dict[str, object]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from paystate.domain.payments import Payment, proof_store, store
+from paystate.domain.payments import Payment, State, proof_store, store
 from paystate.flows.cancel_payment import cancel_payment
 from paystate.flows.context import Context
 from paystate.flows.create_payment import Created, NewPayment, create_payment
@@ -27,7 +27,7 @@ async def finish_intent(ctx: Context, intent_id: str) -> Payment:
         return await ctx.db.read(lambda tx: store.get(tx, who, known))
     if now > intent.expires_at:
         raise Conflict("This offer has expired; please start again.", code="invalid_state")
-    await cancel_payment(ctx, who, intent.conflict_id, actor="customer")
+    await _end_old(ctx, who, intent.conflict_id)
     new = msgspec.json.decode(intent.body, type=NewPayment)
 
     def keep(tx: Tx, work: Callable[[Tx], Created]) -> Created:
@@ -40,3 +40,12 @@ async def finish_intent(ctx: Context, intent_id: str) -> Payment:
 
     made: Created = await create_payment(ctx, who, new, actor=intent.actor, keep=keep)
     return made.payment
+
+
+async def _end_old(ctx: Context, who: MerchantId, payment_id: str) -> None:
+    """An end it has come to by itself is fine; money that is there, or may be, stops the replacement."""
+    old = await ctx.db.read(lambda tx: store.get(tx, who, payment_id))
+    if old.state not in (State.EXPIRED, State.CANCELED):
+        old = await cancel_payment(ctx, who, payment_id, actor="customer")
+    if old.state in (State.PAID, State.REVIEW):
+        raise Conflict("The earlier payment has been paid in the meantime.", state=old.state.value)

@@ -36,7 +36,9 @@ async def verify_due(ctx: Context) -> list[Settled]:
         log_settled(batch)
 
     settings = ctx.settings
-    await Verifier(ctx, in_flight=settings.verify_in_flight, batch=settings.verify_batch, report=remember).drain()
+    await Verifier(
+        ctx, in_flight=settings.verify_in_flight, batch=settings.verify_batch, report=remember
+    ).drain()
     return settled
 
 

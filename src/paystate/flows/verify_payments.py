@@ -30,6 +30,7 @@ FEWEST_SLOTS = 10
 DATABASE_PAUSE_SECONDS = 1.0
 POISON_PAUSE = 60 * SECOND
 RACES = 3
+BUDGET_PAUSE_SECONDS = 0.2
 
 log = get_logger(__name__)
 
@@ -144,9 +145,16 @@ async def verify_now(
         return []
     work = asyncio.ensure_future(_ask_and_apply(ctx, claims))
     _BACKGROUND.add(work)
-    work.add_done_callback(_BACKGROUND.discard)
+    work.add_done_callback(_forget)
     done, _ = await asyncio.wait([work], timeout=wait_seconds)
     return work.result() if done else []
+
+
+def _forget(work: "asyncio.Future[list[Settled]]") -> None:
+    """An asking nobody waited for any longer still says when it went wrong; its leases run out by themselves."""
+    _BACKGROUND.discard(work)
+    if not work.cancelled() and work.exception() is not None:
+        log.error("verification_failed", error=repr(work.exception()))
 
 
 _BACKGROUND: set["asyncio.Future[list[Settled]]"] = set()
@@ -157,11 +165,12 @@ async def _ask_and_apply(ctx: Context, claims: Sequence[Claim]) -> list[Settled]
 
 
 async def _ask_in_budget(ctx: Context, claim: Claim) -> Asked:
-    granted: Sequence[float] = ()
-    while not granted:
+    while True:
         granted = await ctx.pacer.grant(claim.connection.id, claim.connection.rate_per_second, 1)
-    await asyncio.sleep(max(0.0, granted[0] - monotonic()))
-    return await ask_provider(ctx, claim)
+        if granted:
+            await asyncio.sleep(max(0.0, granted[0] - monotonic()))
+            return await ask_provider(ctx, claim)
+        await asyncio.sleep(BUDGET_PAUSE_SECONDS)
 
 
 def log_settled(settled: Sequence[Settled]) -> None:

@@ -53,7 +53,8 @@ class Limiter:
         window = self._windows.get(key)
         if window is None or now_seconds - window[0] >= self.window_seconds:
             return self._open(key, now_seconds)
-        left = ceil(window[0] + self.window_seconds - now_seconds)
+        # Rounding of large floats must not make a window longer than it is.
+        left = min(self.window_seconds, ceil(window[0] + self.window_seconds - now_seconds))
         if window[1] >= self.limit:
             return Hit(
                 allowed=False, limit=self.limit, remaining=0, reset_seconds=left, retry_after_seconds=left

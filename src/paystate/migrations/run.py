@@ -95,6 +95,7 @@ def _before_statement(*_of_cursor: Any) -> None:
 def _sqlite(url: str) -> Iterator[sa.Connection]:
     """The one writer of the file; foreign keys are checked at the end, so that a migration may rebuild a table."""
     _path(url).parent.mkdir(parents=True, exist_ok=True)
+    _path(url).touch(mode=0o600)  # what SQLite puts beside it takes its rights from it
     engine = sqlite.open_engine(str(_path(url)), writes=True)
     try:
         with engine.connect() as conn:

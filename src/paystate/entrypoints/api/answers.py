@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
+from pydantic import SerializeAsAny
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -86,15 +87,14 @@ def page_request(call: Call, name: str, query: PageQuery) -> PageRequest:
 def page_answer(call: Call, name: str, page: Page[T], show: Callable[[T], Out]) -> Response:
     """A page as an answer; its cursor belongs to this list of this merchant."""
     position = page.next_position
-    return answer(
-        PageOut[Out](
-            data=[show(row) for row in page.rows],
-            has_more=position is not None,
-            next_cursor=None
-            if position is None
-            else encode_cursor(position, scope=_scope(call, name), key=call.desk.cursor_key),
-        )
+    shown = PageOut[SerializeAsAny[Out]].model_construct(
+        data=[show(row) for row in page.rows],
+        has_more=position is not None,
+        next_cursor=None
+        if position is None
+        else encode_cursor(position, scope=_scope(call, name), key=call.desk.cursor_key),
     )
+    return answer(shown)
 
 
 def _scope(call: Call, name: str) -> str:

@@ -25,7 +25,9 @@ Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 log = get_logger(__name__)
 
 
-def create_api(desk: Desk, routers: Iterable[APIRouter], pages: Iterable[BaseRoute], lifespan: Lifespan) -> FastAPI:
+def create_api(
+    desk: Desk, routers: Iterable[APIRouter], pages: Iterable[BaseRoute], lifespan: Lifespan
+) -> FastAPI:
     """The routes of the API, then those of pages and webhooks, behind one set of error handlers."""
     api = FastAPI(
         title="Paystate",
@@ -40,7 +42,7 @@ def create_api(desk: Desk, routers: Iterable[APIRouter], pages: Iterable[BaseRou
     api.state.desk = desk
     for router in routers:
         api.include_router(router)
-    described = openapi.document(api, list(api.routes), paystate.__version__)
+    described = openapi.document(list(api.routes), paystate.__version__)
 
     async def show_document(_request: Request) -> Response:
         return Response(described, media_type="application/json")
@@ -58,7 +60,9 @@ async def _ours(request: Request, error: Exception) -> Response:
     found = cast("PaystateError", error)
     answer = problem(found, incoming(request.scope))
     if answer.status_code == 500:
-        log.error(UNSAFE_LOGGED, request_id=incoming(request.scope).request_id, code=found.code, exc_info=error)
+        log.error(
+            UNSAFE_LOGGED, request_id=incoming(request.scope).request_id, code=found.code, exc_info=error
+        )
     return answer
 
 
@@ -100,4 +104,3 @@ async def _unforeseen(request: Request, error: Exception) -> Response:
     facts = incoming(request.scope)
     log.error(UNSAFE_LOGGED, request_id=facts.request_id, exc_info=error)
     return problem(PaystateError("unforeseen"), facts)
-

@@ -43,7 +43,7 @@ class Out(BaseModel):
 
 def refused(code: str, detail: str) -> PydanticCustomError:
     """What a validator raises; `validation.py` turns it into one of our field errors."""
-    return PydanticCustomError(code, detail.replace("{", "(").replace("}", ")"))  # type: ignore[arg-type]
+    return PydanticCustomError(code, detail.replace("{", "(").replace("}", ")"))
 
 
 def ours(read: Callable[[str], T]) -> Callable[[str], T]:
@@ -59,7 +59,9 @@ def ours(read: Callable[[str], T]) -> Callable[[str], T]:
     return check
 
 
-def _text(max_length: int, *, lines: bool = False, code: LengthCode = "invalid_length", least: int = 1) -> Any:
+def _text(
+    max_length: int, *, lines: bool = False, code: LengthCode = "invalid_length", least: int = 1
+) -> Any:
     def read(value: str) -> str:
         return clean_text(
             value,

@@ -10,11 +10,11 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from paystate.domain.audit import AuditEntry, record
+from paystate.domain.merchants import SCOPES, Merchant, address_allowed
 from paystate.entrypoints.api import body
 from paystate.entrypoints.api.desk import Desk
 from paystate.entrypoints.incoming import Incoming, header, headers, incoming
-from paystate.domain.audit import AuditEntry, record
-from paystate.domain.merchants import SCOPES, Merchant, address_allowed
 from paystate.flows.context import Context
 from paystate.kit.clock import monotonic
 from paystate.kit.errors import Forbidden, TooMany, Unauthenticated, invalid
@@ -176,7 +176,11 @@ def _bearer(request: Request) -> str | None:
 async def _owner(desk: Desk, request: Request) -> Caller:
     """The owner of the data directory may do everything, for the merchant that a header names."""
     name = header(request.scope, MERCHANT_HEADER)
-    merchant = None if name is None else await desk.known.merchant_named(name.decode("utf-8", "replace").replace("\0", ""))
+    merchant = (
+        None
+        if name is None
+        else await desk.known.merchant_named(name.decode("utf-8", "replace").replace("\0", ""))
+    )
     return Caller("operator:owner", None if merchant is None else merchant.id, frozenset({*SCOPES, OWNER}))
 
 

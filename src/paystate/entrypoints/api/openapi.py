@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.routing import BaseRoute
 
@@ -51,7 +50,7 @@ DESCRIPTION = (
 STATUS_PATH = "/api/payment-links/{idOrCode}/status"
 
 
-def document(app: FastAPI, routes: Sequence[BaseRoute], version: str) -> bytes:
+def document(routes: Sequence[BaseRoute], version: str) -> bytes:
     """The document as it is served; made once."""
     raw = get_openapi(
         title="Paystate", version=version, openapi_version="3.1.0", description=DESCRIPTION, routes=routes
@@ -170,7 +169,14 @@ def _status_path() -> dict[str, Any]:
         "lastEventType": "CREATED",
         "lastEventTimestamp": "2026-11-20T10:00:00Z",
         "paymentMethod": None,
-        "validTransitions": ["PENDING_VERIFICATION", "PAID", "FAILED", "EXPIRED", "CANCELED", "REQUIRES_MANUAL_REVIEW"],
+        "validTransitions": [
+            "PENDING_VERIFICATION",
+            "PAID",
+            "FAILED",
+            "EXPIRED",
+            "CANCELED",
+            "REQUIRES_MANUAL_REVIEW",
+        ],
         "transactionInfo": None,
         "expiresAt": None,
         "isExpired": False,
@@ -182,9 +188,14 @@ def _status_path() -> dict[str, Any]:
             "tags": ["Payment links"],
             "summary": "Get Payment Link Status",
             "description": "Made for polling: one indexed read, an ETag, a rate limit of its own.",
-            "parameters": [{"name": "idOrCode", "in": "path", "required": True, "schema": {"type": "string"}}],
+            "parameters": [
+                {"name": "idOrCode", "in": "path", "required": True, "schema": {"type": "string"}}
+            ],
             "responses": {
-                "200": {"description": "The status", "content": {"application/json": {"schema": schema, "example": example}}},
+                "200": {
+                    "description": "The status",
+                    "content": {"application/json": {"schema": schema, "example": example}},
+                },
                 "304": {"description": "Nothing has changed since the ETag in If-None-Match"},
             },
             SCOPE: PUBLIC,

@@ -38,7 +38,14 @@ STATUS: Mapping[str, int] = {
 }
 """The status under which each code appears in the document."""
 
-ALWAYS = ("invalid_host", "validation_failed", "rate_limited", "internal_error", "database_unavailable", "overloaded")
+ALWAYS = (
+    "invalid_host",
+    "validation_failed",
+    "rate_limited",
+    "internal_error",
+    "database_unavailable",
+    "overloaded",
+)
 KEYED = ("unauthenticated", "insufficient_scope", "address_not_allowed")
 BODY = ("malformed_json", "unsupported_media_type", "payload_too_large", "request_timeout")
 IDEMPOTENT = ("idempotency_key_reused", "idempotency_in_progress")

@@ -2,10 +2,10 @@
 
 from decimal import Decimal
 from functools import lru_cache
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 import msgspec
-from babel.numbers import format_currency
+from babel.numbers import format_decimal, get_currency_symbol
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from paystate.domain.merchants import Merchant
@@ -23,7 +23,6 @@ from paystate.entrypoints.api.fields import (
     Name,
     Out,
     Phone,
-    QueryIn,
     Reference,
     ReturnUrl,
     refused,
@@ -142,13 +141,7 @@ class PaymentIn(In):
         )
 
 
-class PaymentQuery(QueryIn):
-    """What a list of payments may be narrowed by."""
-
-    state: STATES | None = None
-
-
-def refuse_foreign_urls(merchant: Merchant, production: bool, **urls: str | None) -> None:  # noqa: FBT001
+def refuse_foreign_urls(merchant: Merchant, production: bool, **urls: str | None) -> None:
     """Raise Refused `url_not_allowed` for an origin that the merchant did not list; http only outside production."""
     for pointer, url in urls.items():
         if url is not None:
@@ -260,7 +253,7 @@ def payment_out(public_url: str, payment: Payment, **more: Any) -> PaymentOut:
         opened_at=rfc3339_or_none(payment.opened_at),
         cancel_requested_at=rfc3339_or_none(payment.cancel_requested_at),
         review_reason=payment.review_reason,
-        late_policy=payment.late_policy.upper(),
+        late_policy=cast("LATE_POLICIES", payment.late_policy.upper()),
         flags=_flags(payment),
         payment_method=payment.payment_method,
         transaction_info=_transaction(payment),
@@ -304,5 +297,8 @@ def display(amount: int, currency: str) -> str:
     if currency in CRYPTO:
         return f"{major} {currency}"
     places = exponent(currency)
-    pattern = "¤#,##0." + "0" * places if places else "¤#,##0"
-    return format_currency(Decimal(major), currency, format=pattern, locale="en", currency_digits=False)
+    number = format_decimal(
+        Decimal(major), format="#,##0." + "0" * places if places else "#,##0", locale="en"
+    )
+    symbol = get_currency_symbol(currency, locale="en")
+    return f"{symbol}\u00a0{number}" if symbol[-1].isalpha() else f"{symbol}{number}"

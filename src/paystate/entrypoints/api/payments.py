@@ -1,15 +1,15 @@
 """The payments of a merchant: create, list, read, change."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Path, Query
 from pydantic import AfterValidator
 from starlette.responses import Response
 
-from paystate.domain.payments import Payment, PaymentFilter, State, attempt_store, proof_store, store
+from paystate.domain.payments import Payment, PaymentFilter, State, store
 from paystate.entrypoints.api.answers import (
     PageOut,
-    expected_version,
     page_answer,
     page_request,
     replayable,
@@ -40,6 +40,7 @@ CREATE_PROBLEMS = (
 ID_PATTERN = r"^pay_[0-7][0-9a-hjkmnp-tv-z]{25}$"
 PaymentId = Annotated[str, Path(alias="paymentId", pattern=ID_PATTERN)]
 routes = router("/api/payments", "Payments")
+_Work = Callable[[Tx], Created]
 
 
 class PaymentsQuery(PageQuery):
@@ -66,12 +67,18 @@ class PaymentsQuery(PageQuery):
 
 
 def _window(query: PaymentsQuery) -> PaymentsQuery:
-    if query.created_from is not None and query.created_to is not None and query.created_from > query.created_to:
+    if (
+        query.created_from is not None
+        and query.created_to is not None
+        and query.created_from > query.created_to
+    ):
         raise refused("invalid_query", "createdFrom lies after createdTo.")
     return query
 
 
-@routes.post("", **operation("createPayment", "payments:write", PaymentOut, *CREATE_PROBLEMS, status=201, also=(200,)))
+@routes.post(
+    "", **operation("createPayment", "payments:write", PaymentOut, *CREATE_PROBLEMS, status=201, also=(200,))
+)
 async def create(call: Current, body: PaymentIn) -> Response:
     """Create a payment and its link. With `onConflict: RETURN_EXISTING`, 200 answers the one that holds the slot."""
     if body.return_url is not None or body.cancel_url is not None:
@@ -83,14 +90,14 @@ async def create(call: Current, body: PaymentIn) -> Response:
         )
     new, slot = body.new_payment(), call.slot()
 
-    def keep(tx: Tx, work: "_Work") -> Stored:
+    def keep(tx: Tx, work: _Work) -> Stored:
         return once(tx, slot, lambda tx: _created(call, new, tx, work))
 
     stored: Stored = await create_payment(call.ctx, call.who, new, actor=call.caller.actor, keep=keep)
     return replayable(stored)
 
 
-def _created(call: Call, new: NewPayment, tx: Tx, work: "_Work") -> Answer:
+def _created(call: Call, new: NewPayment, tx: Tx, work: _Work) -> Answer:
     if new.expires_in is not None or new.expires_at is not None:
         check_expiry(tx.now, expires_in=new.expires_in, expires_at=new.expires_at)
     made = work(tx)
@@ -99,7 +106,9 @@ def _created(call: Call, new: NewPayment, tx: Tx, work: "_Work") -> Answer:
 
 
 @routes.get("", **operation("listPayments", "payments:read", PageOut[PaymentOut]))
-async def list_all(call: Current, query: Annotated[PaymentsQuery, Query(), AfterValidator(_window)]) -> Response:
+async def list_all(
+    call: Current, query: Annotated[PaymentsQuery, Query(), AfterValidator(_window)]
+) -> Response:
     """The merchant's payments, newest first."""
     page = page_request(call, "payments", query)
     found = await call.db.read(lambda tx: store.list_page(tx, call.who, page, query.narrowed()))

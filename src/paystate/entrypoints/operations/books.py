@@ -1,9 +1,10 @@
-"""Operations on the books: the trial balance."""
+"""Operations on the books: the audit of all invariants, and the trial balance."""
 
 from typing import TYPE_CHECKING
 
-from paystate.domain.ledger import views
+from paystate.domain.ledger import trial_balance
 from paystate.entrypoints.operations.declare import Answer, Order, operation
+from paystate.flows.audit import run_audit
 from paystate.flows.make_key import merchant_named
 from paystate.kit.ids import MerchantId, System, Who
 from paystate.kit.money import major_units
@@ -20,12 +21,19 @@ class TrialBalance(Order, frozen=True, kw_only=True):
     merchant: str | None = None
 
 
+@operation("audit", Order)
+async def audit(app: "App", order: Order) -> Answer:
+    del order
+    report = await run_audit(app.ctx)
+    return {"ok": report.sound, **report.as_result()}
+
+
 @operation("ledger.trial-balance", TrialBalance)
-async def trial_balance(app: "App", order: TrialBalance) -> Answer:
+async def balance(app: "App", order: TrialBalance) -> Answer:
     who: Who = WHO
     if order.merchant is not None:
         who = MerchantId((await merchant_named(app.ctx, order.merchant)).id)
-    lines = await app.db.snapshot(lambda tx: views.trial_balance(tx, who))
+    lines = await app.db.snapshot(lambda tx: trial_balance(tx, who))
     totals: dict[str, list[int]] = {}
     for line in lines:
         total = totals.setdefault(line.currency, [0, 0])
@@ -46,6 +54,12 @@ async def trial_balance(app: "App", order: TrialBalance) -> Answer:
             for line in lines
         ],
         "totals": {
-            currency: {"debit": debit, "credit": credit} for currency, (debit, credit) in sorted(totals.items())
+            currency: {
+                "debit": debit,
+                "credit": credit,
+                "debitDisplay": major_units(debit, currency),
+                "creditDisplay": major_units(credit, currency),
+            }
+            for currency, (debit, credit) in sorted(totals.items())
         },
     }

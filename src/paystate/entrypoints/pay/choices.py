@@ -139,7 +139,7 @@ class Replacements:
 
     async def replace(self, request: Request) -> Response:
         """POST: ends the old one at its provider, creates the new one, and goes to its page."""
-        found, intent = await self._kept(request)
+        _, intent = await self._kept(request)
         try:
             new = await finish_intent(self._desk.app.ctx, intent.id)
         except Conflict as refusal:

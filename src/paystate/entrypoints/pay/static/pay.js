@@ -37,7 +37,8 @@ function watch(card) {
       const now = await answer.json();
       wait = usual;
       say(LIVE, true);
-      if (now.currentStatus === data.state) return later(wait);
+      const over = now.isExpired && data.payable === 'true';
+      if (now.currentStatus === data.state && !over) return later(wait);
       label.textContent = now.statusMessage;
       const end = ENDS[now.currentStatus];
       leave(() => (end ? location.replace(`${data[end]}#status`) : location.reload()));

@@ -1,0 +1,48 @@
+"""`python -m benchmarks NAME … [--json]`: measures figures and says whether their goals are met."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from benchmarks import verification
+from benchmarks.figure import Figure
+from benchmarks.place import KINDS, Place, open_place
+
+Measure = Callable[[Place], Figure | None]
+
+FIGURES: dict[str, Measure] = {
+    "ask": verification.ask,
+    "settle": verification.settle,
+}
+GROUPS = {"all": tuple(FIGURES), "verification": ("ask", "settle")}
+DEFAULT_ROWS, MOST_ROWS = 100_000, 1_000_000
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="+", choices=[*FIGURES, *GROUPS], metavar="NAME")
+    parser.add_argument("--json", action="store_true", help="one JSON object per figure instead of text")
+    parser.add_argument("--rows", type=int, default=DEFAULT_ROWS, help="payments that a sweep expires")
+    parser.add_argument("--database", choices=KINDS, help="measure on this one only")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure; 1 when a goal is missed."""
+    given = arguments()
+    if not 0 < given.rows <= MOST_ROWS:
+        sys.exit(f"--rows is 1 to {MOST_ROWS:,}")
+    names = dict.fromkeys(name for asked in given.names for name in GROUPS.get(asked, (asked,)))
+    missed = False
+    for kind in [given.database] if given.database else KINDS:
+        with open_place(kind, given.rows) as place:
+            for name in names:
+                figure = FIGURES[name](place)
+                if figure is not None:
+                    print(figure.as_json() if given.json else figure.as_text(), flush=True)
+                    missed |= not figure.met
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

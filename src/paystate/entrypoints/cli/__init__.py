@@ -1,0 +1,37 @@
+"""The command line: one file per group of commands, each of which names an operation and shows its answer."""
+
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from paystate.entrypoints.cli import (
+    books,
+    connections,
+    demo,
+    jobs,
+    keys,
+    operate,
+    payments,
+    processes,
+    simulate,
+)
+
+command_line = typer.Typer(
+    name="paystate",
+    help="A payment lifecycle engine: the software that knows the true state of every payment.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for room in (processes, payments, operate, simulate, demo):
+    room.add_to(command_line)
+for group in (keys.group, connections.group, jobs.group, books.group, operate.clock):
+    command_line.add_typer(group)
+
+
+def run(open_app: Callable[[Any], Any]) -> None:
+    """Carry out the command in `sys.argv`; `open_app` assembles an installation from its settings."""
+    command_line(obj=open_app)

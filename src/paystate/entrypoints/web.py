@@ -1,0 +1,78 @@
+"""Puts the web together: the status lane in front, the edge around it, the API and the pages inside."""
+
+import contextlib
+import importlib
+import importlib.util
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
+
+from paystate.app import App
+from paystate.entrypoints.api import payment_links, payments
+from paystate.entrypoints.api.app import create_api
+from paystate.entrypoints.api.desk import Desk, Limits
+from paystate.entrypoints.api.known import Known
+from paystate.entrypoints.middleware import (
+    AddressLimit,
+    LastResort,
+    RequestId,
+    SecurityHeaders,
+    TrustedHost,
+    TrustedProxy,
+)
+from paystate.entrypoints.middleware_limits import Limits as RequestLimits
+from paystate.entrypoints.status_lane import StatusLane
+from paystate.machinery.jobs import JobEngine
+
+ROUTERS = (payment_links.routes, payments.routes)
+
+
+def create_web(
+    app: App,
+    *,
+    jobs: JobEngine | None = None,
+    operations: Mapping[str, Callable[..., Any]] | None = None,
+    owner_key_hash: str | None = None,
+) -> ASGIApp:
+    """The whole web of an installation as one ASGI application.
+
+    `jobs` lets the API start and show jobs; `operations` are what the owner's command line may ask this process
+    for, with the credential whose fingerprint is `owner_key_hash`.
+    """
+    settings = app.settings
+    desk = Desk(
+        app=app,
+        limits=Limits.of(settings),
+        known=Known(app.db),
+        jobs=jobs,
+        operations=operations or {},
+        owner_key_hash=owner_key_hash,
+        cursor_key=settings.key_ring.derive("cursors"),
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_api: Any) -> AsyncIterator[None]:
+        yield
+        await lane.close()
+
+    api = create_api(desk, ROUTERS, _pages(app), lifespan)
+    limited: ASGIApp = AddressLimit(api, limiter=desk.limits.address)
+    hosted = TrustedHost(limited, hosts=settings.trusted_hosts)
+    proxied = TrustedProxy(hosted, trusted=settings.trusted_proxies)
+    bounded = RequestLimits(proxied, settings)
+    edge = RequestId(SecurityHeaders(LastResort(bounded)))
+    lane = StatusLane(desk, edge)
+    return lane
+
+
+def _pages(app: App) -> list[BaseRoute]:
+    """The routes of the hosted pages and of the provider webhooks."""
+    found: list[BaseRoute] = []
+    for name in ("paystate.entrypoints.pay", "paystate.entrypoints.hooks"):
+        if importlib.util.find_spec(name) is not None:
+            module = importlib.import_module(name)
+            if hasattr(module, "routes"):
+                found += module.routes(app)
+    return found

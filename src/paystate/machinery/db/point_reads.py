@@ -1,0 +1,114 @@
+"""Point reads without ceremony: one row by its key, on connections of their own, for what is asked all the time."""
+
+import asyncio
+import sqlite3
+from typing import Any
+
+import psycopg
+
+from paystate.kit.errors import Unavailable
+from paystate.machinery.db.database import Database
+
+BUSY_TIMEOUT_MS = 100
+"""A reader of a WAL file hardly ever waits; this one waits on the event loop, so not for long."""
+
+POSTGRES_CONNECTIONS = 4
+STATEMENT_TIMEOUT_MS = 2_000
+CONNECT_TIMEOUT_SECONDS = 3
+TRIES = 2
+"""A connection that was cut while it rested is replaced once."""
+
+Row = tuple[Any, ...]
+
+
+class SqlitePointReads:
+    """One read-only connection in autocommit, read inline: faster than any hop to a thread."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def first(self, sql: str, key: str) -> Row | None:
+        """The first row of a statement with one ``?``. Raises Unavailable."""
+        try:
+            row: Row | None = (self._connection or self._open()).execute(sql, (key,)).fetchone()
+            return row
+        except sqlite3.Error as error:
+            raise Unavailable("The database does not answer at the moment.") from error
+
+    def _open(self) -> sqlite3.Connection:
+        opened = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        for pragma in (
+            f"busy_timeout={BUSY_TIMEOUT_MS}",
+            "query_only=ON",
+            "wal_autocheckpoint=0",
+            "trusted_schema=OFF",
+        ):
+            opened.execute(f"PRAGMA {pragma}").close()
+        self._connection = opened
+        return opened
+
+    async def close(self) -> None:
+        """Give the file back."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class PostgresPointReads:
+    """A few autocommit connections, the last used first, so that a quiet hour keeps one warm and not four."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._idle: list[psycopg.AsyncConnection[Row]] = []
+        self._free = asyncio.Semaphore(POSTGRES_CONNECTIONS)
+
+    async def first(self, sql: str, key: str) -> Row | None:
+        """The first row of a statement with one ``?``. Raises Unavailable."""
+        statement = sql.replace("?", "%s")
+        async with self._free:
+            for left in reversed(range(TRIES)):
+                try:
+                    return await self._ask(statement, key)
+                except (psycopg.OperationalError, OSError) as error:
+                    if not left:
+                        raise Unavailable("The database does not answer at the moment.") from error
+                    await self.close()  # what rests beside it was cut as well
+        raise AssertionError("unreachable")
+
+    async def _ask(self, statement: str, key: str) -> Row | None:
+        connection = self._idle.pop() if self._idle else await self._open()
+        kept = False
+        try:
+            row = await (await connection.execute(statement, (key,))).fetchone()
+            kept = True
+            return row
+        finally:
+            if kept:
+                self._idle.append(connection)
+            else:
+                await connection.close()
+
+    async def _open(self) -> psycopg.AsyncConnection[Row]:
+        return await psycopg.AsyncConnection.connect(
+            self._url,
+            autocommit=True,
+            prepare_threshold=0,
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            options=f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
+            application_name="paystate status",
+        )
+
+    async def close(self) -> None:
+        """Close what rests."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await connection.close()
+
+
+PointReads = SqlitePointReads | PostgresPointReads
+
+
+def open_point_reads(db: Database) -> PointReads:
+    """Point reads of this database; connections are made when first needed."""
+    return SqlitePointReads(db.path) if db.dialect == "sqlite" else PostgresPointReads(db.url)
