@@ -13,11 +13,11 @@ from typing import Any
 
 import aiohttp
 import uvicorn
+from tests import a
 
 from paystate.domain.payments import Payment
 from paystate.entrypoints.web import create_web
 from paystate.kit.clock import Clock, monotonic
-from tests import a
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 WEBHOOK_SECRET = "whsec_sandbox_paystate"

@@ -3,19 +3,19 @@
 import json
 
 import pytest
+from tests import a
+from tests.entrypoints.pay_site import WEBHOOK_SECRET, Site, signed, site
 
 from paystate.domain.payments import State
 from paystate.kit.clock import SECOND
 from paystate.kit.ids import new_id
-from tests import a
-from tests.entrypoints.pay_site import WEBHOOK_SECRET, Site, signed, site
 
 
 def event(
-    reference: str | None = None, *, id: str = "evt_1", kind: str = "checkout.paid", **data: object
+    reference: str | None = None, *, event_id: str = "evt_1", kind: str = "checkout.paid", **data: object
 ) -> bytes:
     named = {} if reference is None else {"reference": reference}
-    return json.dumps({"id": id, "type": kind, "data": {**named, **data}}).encode()
+    return json.dumps({"id": event_id, "type": kind, "data": {**named, **data}}).encode()
 
 
 def seconds(clock) -> int:
@@ -86,7 +86,7 @@ async def test_what_is_not_signed_changes_nothing_and_asks_nobody(database_url, 
 
 async def test_the_same_event_again_is_answered_and_kept_once(database_url, tmp_path, clock) -> None:
     async with site(database_url, tmp_path, clock) as pages:
-        payment, attempt = await pages.shop.opened()
+        _, attempt = await pages.shop.opened()
         body = event(attempt.provider_reference)
         headers = signed(body, seconds(clock))
         answers = [await pages.post(pages.hook(), data=body, headers=headers) for _ in range(20)]
@@ -105,9 +105,9 @@ async def test_unknown_words_and_unknown_payments_are_kept_not_refused(database_
     async with site(database_url, tmp_path, clock) as pages:
         for number, body in enumerate(
             (
-                event(id="e0", kind="account.sneezed"),
-                event("z" * 20, id="e1"),
-                event(id="e2", checkout="../../x"),
+                event(event_id="e0", kind="account.sneezed"),
+                event("z" * 20, event_id="e1"),
+                event(event_id="e2", checkout="../../x"),
             )
         ):
             answer = await pages.post(pages.hook(), data=body, headers=signed(body, seconds(clock)))
@@ -169,7 +169,7 @@ async def test_junk_is_limited_and_genuine_messages_pass_it(database_url, tmp_pa
         limited = await pages.post(pages.hook("nobody"), data=b"junk")
         assert (limited.status, limited.json()["code"]) == (429, "rate_limited")
         assert 1 <= int(limited.headers["Retry-After"]) <= 60
-        genuine = [event(id=f"evt_{n}") for n in range(8)]
+        genuine = [event(event_id=f"evt_{n}") for n in range(8)]
         for body in genuine:
             answer = await pages.post(pages.hook(), data=body, headers=signed(body, seconds(clock)))
             assert answer.status == 200

@@ -5,6 +5,8 @@ import re
 
 import msgspec
 import pytest
+from tests import a
+from tests.entrypoints.pay_site import Answer, Site, site
 
 from paystate.domain.payments import AttemptState, State
 from paystate.domain.payments.port import Offer
@@ -14,8 +16,6 @@ from paystate.kit.clock import MINUTE, SECOND
 from paystate.kit.errors import Conflict
 from paystate.kit.ids import MerchantId, new_id, new_short_code
 from paystate.kit.money import Money
-from tests import a
-from tests.entrypoints.pay_site import Answer, Site, site
 
 HOSTILE = "<script>alert(1)</script>{{7*7}}${7*7}'\"&"
 
@@ -125,10 +125,10 @@ async def test_what_merchants_and_customers_write_is_shown_as_text(database_url,
 
 
 async def test_unknown_codes_and_drafts_look_alike_and_are_limited(database_url, tmp_path, clock) -> None:
-    async with site(database_url, tmp_path, clock, code_miss_rate_limit="8/60") as pages:
+    async with site(database_url, tmp_path, clock, code_miss_rate_limit="7/60") as pages:
         draft = await pages.shop.payment(draft=True)
         paid = await pages.shop.payment()
-        codes = [new_short_code(), draft.short_code, "x", paid.id, paid.short_code.upper(), "%00", "%2e%2e"]
+        codes = [new_short_code(), draft.short_code, "x", paid.id, paid.short_code.upper(), "%00"]
         answers = [await pages.get(f"/pay/{code}") for code in codes]
         assert {answer.status for answer in answers} == {404}
         assert len({answer.text for answer in answers}) == 1
@@ -280,7 +280,7 @@ async def test_a_forged_return_is_only_a_hint(database_url, tmp_path, clock) -> 
                 answer = await pages.call(method, forged, data=data, headers=headers)
                 assert (answer.status, answer.location) == (303, f"/pay/{payment.short_code}")
         assert (await pages.shop.now(payment)).state is State.PENDING_VERIFICATION
-        looks = "SELECT * FROM verifications WHERE attempt_id = '{}'".format(attempt.id)
+        looks = f"SELECT * FROM verifications WHERE attempt_id = '{attempt.id}'"
         before = len(await pages.shop.rows(looks))
         clock.advance(2 * SECOND)
         await pages.shop.look()
@@ -346,7 +346,7 @@ async def test_an_id_that_could_be_counted_leads_nobody_to_a_page(database_url, 
 
 async def test_cancel_asks_first_and_acts_by_post_only(database_url, tmp_path, clock) -> None:
     async with site(database_url, tmp_path, clock) as pages:
-        payment, attempt = await pages.shop.opened()
+        payment, _ = await pages.shop.opened()
         path = f"/pay/{payment.short_code}/cancel"
         for method in ("GET", "HEAD", "OPTIONS"):
             await pages.call(method, path)
@@ -370,18 +370,17 @@ async def test_a_cancel_that_comes_too_late_shows_the_paid_payment(database_url,
         payment, attempt = await pages.shop.opened()
         await pages.shop.sandbox.outcome(attempt, "pay")
         clock.advance(2 * SECOND)
-        answer = await pages.post(f"/pay/{payment.short_code}/cancel")
-        assert answer.status == 303
-        assert "Payment successful" in (await pages.get(answer.location)).text
-        again = await pages.post(f"/pay/{payment.short_code}/cancel")
-        assert again.status == 409
-        assert "already been paid" in again.text
+        for _ in range(2):
+            answer = await pages.post(f"/pay/{payment.short_code}/cancel")
+            assert answer.status == 409
+            assert "already been paid" in answer.text
+        assert "Payment successful" in (await pages.page(payment)).text
 
 
 async def test_a_cancel_the_provider_does_not_answer_says_so(database_url, tmp_path, clock) -> None:
     async with site(database_url, tmp_path, clock) as pages:
         payment, _ = await pages.shop.opened()
-        await pages.shop.sandbox.fault("close", "error_500", times=50)
+        await pages.shop.sandbox.fault("close", "error503")
         answer = await pages.post(f"/pay/{payment.short_code}/cancel")
         assert answer.status == 303
         page = (await pages.get(answer.location)).text

@@ -34,7 +34,8 @@ from paystate.simulators import start_simulator
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 LOOK_EVERY_SECONDS = 0.02
-TAIL_LINES = 60
+TAIL_LINES = 30
+TAIL_COLUMNS = 2_000
 MANY = "1000000/60"
 CRON_SECRET = "a cron secret that only these tests know"
 MERCHANT = "Tea House"
@@ -132,7 +133,7 @@ class Process:
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as http,
                 http.get(f"{self.url}/readyz") as answer,
             ):
-                return answer.status in (200, 404)
+                return answer.status == 200
         return False
 
     def kill(self) -> None:
@@ -168,7 +169,8 @@ class Process:
             self._child.wait(STOP_SECONDS)
 
     def tail(self) -> str:
-        lines = self.words().splitlines()[-TAIL_LINES:]
+        telling = [line for line in self.words().splitlines() if '"level": "info"' not in line]
+        lines = [line[:TAIL_COLUMNS] for line in telling[-TAIL_LINES:]]
         return "\n".join([f"--- {self.name}, life {self._life}", *lines])
 
     def _signal(self, number: signal.Signals) -> None:
@@ -272,15 +274,14 @@ class Installation:
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """What the database holds at this moment, read past everybody."""
-        if self.is_sqlite:
-            url: str | sa.URL = (
-                self.database_url.replace("sqlite:///", "sqlite:///file:") + "?mode=ro&uri=true"
-            )
-        else:
-            url = sqlalchemy_url(self.database_url)
-        engine = sa.create_engine(url, poolclass=sa.NullPool)
-        with engine.connect() as conn:
+        with self._engine("?mode=ro&uri=true").connect() as conn:
             return [dict(row) for row in conn.exec_driver_sql(sql).mappings()]
+
+    def _engine(self, how: str = "?mode=rw&uri=true") -> sa.Engine:
+        if self.is_sqlite:
+            file = self.database_url.removeprefix("sqlite:///")
+            return sa.create_engine(f"sqlite:///file:{file}{how}", poolclass=sa.NullPool)
+        return sa.create_engine(sqlalchemy_url(self.database_url), poolclass=sa.NullPool)
 
     def tails(self) -> str:
         return "\n".join(process.tail() for process in self.processes)

@@ -211,6 +211,13 @@ MONEY = (
     ),
     Break(
         5,
+        "two proofs of one payment",
+        "both",
+        ("proofs",),
+        ("INSERT INTO proofs SELECT * FROM proofs WHERE payment_id = '{paid}'",),
+    ),
+    Break(
+        5,
         "a payment names another transaction than its proof",
         "neither",
         (),

@@ -108,3 +108,23 @@ def test_every_job_says_what_it_does(reference):
     reference.jobs_page()
     assert {name for name, job in reference.registry.items() if len(job.description) < 10} == set()
     assert len(reference.registry) > 3
+
+
+def test_every_route_of_the_api_says_what_it_does():
+    """In its docstring, which is the text of the OpenAPI document, and by `operation(…)`, which names its problems."""
+    verbs = {"get", "post", "patch", "put", "delete"}
+    bare, seen = [], 0
+    for module in modules("src/paystate/entrypoints/api"):
+        for function in module.functions():
+            calls = [
+                d
+                for d in function.decorator_list
+                if isinstance(d, ast.Call) and isinstance(d.func, ast.Attribute)
+            ]
+            route = [d for d in calls if d.func.attr in verbs]
+            seen += len(route)
+            named = all(any(dotted(k.value) == "operation" for k in d.keywords) for d in route)
+            if route and not (named and len(ast.get_docstring(function) or "") > 15):
+                bare.append(f"{module.at(function)} {function.name}")
+    assert bare == []
+    assert seen > 5

@@ -29,7 +29,7 @@ def positional(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 def says_what_it_is_for(module: Module) -> bool:
     first = module.text.partition("\n")[0]
-    return re.match(r'"""[A-Z`].{10,}[.:;,)`](""")?$', first) is not None or module.text == ""
+    return re.match(r'"""[A-Za-z`].{10,}[.:;,)`](""")?$', first) is not None or module.text == ""
 
 
 def test_a_module_first_says_what_it_is_for():

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from paystate.kit.errors import Unavailable
 from paystate.machinery import failpoints
 from paystate.machinery.db.postgres import sqlalchemy_url
 from paystate.migrations import run
@@ -62,8 +63,9 @@ POSTGRES_PICTURE = (
     "coalesce(pg_get_expr(d.adbin, d.adrelid), '') FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
     "LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum "
     "WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0",
-    "SELECT objoid::regclass || ' ' || objsubid || ' ' || description FROM pg_description "
-    "WHERE classoid = 'pg_class'::regclass AND objoid::regclass::text NOT LIKE '%.%' AND objoid::regclass::text NOT LIKE 'pg%'",
+    "SELECT c.relname || ' ' || d.objsubid || ' ' || d.description FROM pg_description d "
+    "JOIN pg_class c ON c.oid = d.objoid AND d.classoid = 'pg_class'::regclass "
+    "WHERE c.relnamespace = 'public'::regnamespace",
 )
 
 
@@ -93,14 +95,14 @@ def sqlite_picture(conn: sa.Connection) -> set[str]:
 
 
 def constraints_in(sql: str) -> list[str]:
-    """Each `CONSTRAINT …` of a CREATE TABLE, wherever it stands in it."""
+    """Each `CONSTRAINT …` of a CREATE TABLE, whether it stands beside its column or at the end."""
     found = []
     for start in (match.start() for match in re.finditer(r"CONSTRAINT \w+ ", sql)):
         end, depth = start, 0
-        while end < len(sql) and depth >= 0 and (depth or sql[end] != ","):
+        while depth or sql[end] not in ",)":
             depth += {"(": 1, ")": -1}.get(sql[end], 0)
             end += 1
-        found.append(" ".join(sql[start:end].rstrip(")").split()).split(" DEFAULT ")[0])
+        found.append(" ".join(sql[start:end].split()).removesuffix(" NOT NULL"))
     return found
 
 
@@ -143,6 +145,13 @@ def test_asking_creates_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_database_that_does_not_answer_is_unavailable():
+    nobody = "postgresql://paystate@127.0.0.1:1/paystate"
+    for ask in (current_revision, is_current, migrate):
+        with pytest.raises(Unavailable):
+            ask(nobody)
+
+
 def test_nobody_else_can_read_a_new_file(tmp_path):
     migrate(f"sqlite:///{tmp_path}/folder/new.db")
     assert (tmp_path / "folder" / "new.db").stat().st_mode & 0o777 == 0o600
@@ -182,7 +191,7 @@ def test_of_two_at_once_one_works_and_one_finds_nothing_left(empty, tmp_path):
     assert sorted((tmp_path / f"log{n}").exists() for n in range(2)) == [False, True]
 
 
-@pytest.mark.parametrize("statement", [1, 40, 120])
+@pytest.mark.parametrize("statement", [1, 40, 90])
 def test_one_killed_in_the_middle_leaves_nothing_and_the_next_completes(empty, tmp_path, statement):
     url, other = empty
     victim = start(url, f"{STATEMENT}=kill@{statement}", tmp_path / "log")

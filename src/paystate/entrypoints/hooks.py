@@ -10,16 +10,18 @@ from starlette.types import Receive, Scope, Send
 from paystate.app import App
 from paystate.entrypoints.api.problems import problem
 from paystate.entrypoints.incoming import incoming
-from paystate.flows.take_hint import Taken, take_webhook
+from paystate.flows.take_hint import AFTER_ACK, Taken, take_webhook
 from paystate.kit.clock import monotonic
 from paystate.kit.errors import NotFound, PaystateError, Refused, TooMany
 from paystate.kit.ids import is_id
+from paystate.machinery.failpoints import afailpoint
 from paystate.machinery.metrics import counter
 from paystate.machinery.rate_limits import Limiter, address_key
 
 PATH = "/api/webhooks/{provider}/{connection_id}"
 UNKNOWN_PROVIDER = "unknown"
 HEADERS = {"Cache-Control": "no-store"}
+REFUSED_FROM = 400
 
 received = counter(
     "paystate_provider_events_total",
@@ -52,6 +54,8 @@ class Hook:
         except ClientDisconnect:
             return
         await response(scope, receive, send)
+        if response.status_code < REFUSED_FROM:
+            await afailpoint(AFTER_ACK)
 
     async def _answer(self, request: Request) -> Response:
         try:

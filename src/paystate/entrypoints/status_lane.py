@@ -136,24 +136,27 @@ class StatusLane:
         if not self._served(host):
             raise Refused("This host is not served here.", code="invalid_host")
         method = scope["method"]
+        if method == "OPTIONS":
+            await _preflight(send, facts)
+            return
         if method not in ("GET", "HEAD"):
-            return await self._other_method(method, send, facts)
+            raise Refused("This address is only read.", code="method_not_allowed", allow=METHODS)
         key = address_key(facts.address)
         hit = self._polling.hit(key, monotonic())
         facts.rate_headers = self._polling.headers(hit)
         if not hit.allowed:
             raise TooMany("Polled too often.", retry_after_seconds=hit.retry_after_seconds)
         answer = await self._answer(name, key, facts)
-        changed = known is None or answer.etag not in known
         lines = [*answer.lines, *facts.rate_headers, (b"x-request-id", facts.request_id.encode())]
         if facts.secure:
             lines.append(STRICT_TRANSPORT)
-        if changed:
-            lines.append((b"content-length", b"%d" % len(answer.body)))
-        await send({"type": "http.response.start", "status": 200 if changed else 304, "headers": lines})
-        await send(
-            {"type": "http.response.body", "body": answer.body if changed and method == "GET" else b""}
-        )
+        status, body = 200, answer.body
+        if known is not None and answer.etag in known:
+            status, body = 304, b""
+        else:
+            lines.append((b"content-length", b"%d" % len(body)))
+        await send({"type": "http.response.start", "status": status, "headers": lines})
+        await send({"type": "http.response.body", "body": body if method == "GET" else b""})
 
     async def _answer(self, name: str, key: str, facts: Incoming) -> Answer:
         glance = await self._read(name)
@@ -215,13 +218,6 @@ class StatusLane:
         facts.rate_headers = misses.headers(hit)
         return TooMany("Too many unknown links.", retry_after_seconds=hit.retry_after_seconds)
 
-    async def _other_method(self, method: str, send: Send, facts: Incoming) -> None:
-        if method != "OPTIONS":
-            raise Refused("This address is only read.", code="method_not_allowed", allow=METHODS)
-        lines = completed([*PREFLIGHT, *CORS], facts)
-        await send({"type": "http.response.start", "status": 204, "headers": lines})
-        await send({"type": "http.response.body", "body": b""})
-
     async def _refuse(self, error: PaystateError, scope: Scope, send: Send, facts: Incoming) -> None:
         async def complete(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
@@ -229,6 +225,12 @@ class StatusLane:
             await send(message)
 
         await send_problem(error, scope, complete, facts)
+
+
+async def _preflight(send: Send, facts: Incoming) -> None:
+    lines = completed([*PREFLIGHT, *CORS], facts)
+    await send({"type": "http.response.start", "status": 204, "headers": lines})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _host_check(hosts: Iterable[str]) -> Callable[[bytes], bool]:

@@ -10,7 +10,23 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from paystate.app import App
-from paystate.entrypoints.api import payment_links, payments
+from paystate.entrypoints.api import (
+    api_keys,
+    audit_log,
+    cases,
+    connections,
+    customers,
+    health,
+    owner,
+    payment_acts,
+    payment_conflicts,
+    payment_links,
+    payments,
+    provider_events,
+)
+from paystate.entrypoints.api import (
+    jobs as job_routes,
+)
 from paystate.entrypoints.api.app import create_api
 from paystate.entrypoints.api.desk import Desk, Limits
 from paystate.entrypoints.api.known import Known
@@ -26,7 +42,22 @@ from paystate.entrypoints.middleware_limits import Limits as RequestLimits
 from paystate.entrypoints.status_lane import StatusLane
 from paystate.machinery.jobs import JobEngine
 
-ROUTERS = (payment_links.routes, payments.routes)
+ROUTERS = (
+    payment_conflicts.routes,
+    payments.routes,
+    payment_acts.routes,
+    payment_links.routes,
+    customers.routes,
+    connections.routes,
+    provider_events.routes,
+    cases.routes,
+    api_keys.routes,
+    audit_log.routes,
+    job_routes.routes,
+    health.routes,
+    owner.routes,
+)
+"""In the order in which addresses are matched: fixed words of a resource before its ids."""
 
 
 def create_web(

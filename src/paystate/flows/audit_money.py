@@ -48,7 +48,7 @@ RECEIPTS_BOOKED = Fault(
     f"""
     WITH expected AS (
         SELECT r.id, r.merchant_id, {RECEIPT_KEY} AS key FROM receipts r
-        UNION ALL
+        UNION
         SELECT r.id, r.merchant_id, 'payment:' || p.payment_id || {CAPTURED}
         FROM proofs p JOIN receipts r ON r.id = p.receipt_id
     ), booked AS (

@@ -32,9 +32,9 @@ from paystate.kit.errors import Conflict, Refused, invalid
 from paystate.kit.ids import MerchantId, System, new_id, new_short_code
 from paystate.kit.money import Money
 from paystate.machinery.db import ConstraintRefused, Tx
-from paystate.machinery.failpoints import declare, failpoint
+from paystate.machinery.failpoints import afailpoint, declare
 
-CREATED = declare("payment.created", "the payment is about to be committed, nobody has an answer yet")
+CREATED = declare("payment.created", "the payment is committed, nobody has an answer yet")
 
 OnConflict = Literal["REJECT", "RETURN_EXISTING", "CANCEL_EXISTING"]
 CONFLICT_WAIT_SECONDS = 3.0
@@ -109,7 +109,7 @@ async def create_payment(ctx: Context, who: MerchantId, new: NewPayment, *, acto
     work = partial(_create, ctx, who, new, actor)
     for round_ in range(ROUNDS):
         try:
-            return await ctx.db.write(lambda tx: keep(tx, work))
+            answer = await ctx.db.write(lambda tx: keep(tx, work))
         except ConstraintRefused:
             continue  # somebody was faster: the next round sees what they wrote
         except _SlotTaken as taken:
@@ -117,6 +117,9 @@ async def create_payment(ctx: Context, who: MerchantId, new: NewPayment, *, acto
             if existing is not None:
                 found = Created(existing, existing=True, warnings=[])
                 return await ctx.db.write(lambda tx, found=found: keep(tx, lambda _tx: found))  # type: ignore[misc]
+            continue
+        await afailpoint(CREATED)
+        return answer
     raise Conflict(
         "Another payment for the same thing is being created; try again.", code="PENDING_SAME_BUNDLE"
     )
@@ -135,7 +138,6 @@ def _create(ctx: Context, who: MerchantId, new: NewPayment, actor: str, tx: Tx) 
             raise _SlotTaken(holder)
     moves.insert(tx, who, payment, actor=actor)
     record_creation(tx, who, payment)
-    failpoint(CREATED)
     return Created(payment, existing=False, warnings=_warnings(pending))
 
 

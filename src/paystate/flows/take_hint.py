@@ -27,7 +27,7 @@ from paystate.kit.clock import MINUTE, SECOND, Instant
 from paystate.kit.errors import NotFound, Refused, Unauthenticated
 from paystate.kit.ids import MerchantId, System, Who, new_id
 from paystate.machinery.db import Tx
-from paystate.machinery.failpoints import afailpoint, declare, failpoint
+from paystate.machinery.failpoints import afailpoint, declare
 from paystate.machinery.logs import get_logger
 
 BEFORE_INSERT = declare("inbox.before_insert", "a webhook is checked, its row is not written yet")
@@ -172,7 +172,6 @@ async def take_return(ctx: Context, short_code: str, *, from_cancel: bool) -> Pa
         attempts = [a for a in attempt_store.of_payments(tx, who, [payment.id]) if a.state in OFFERED]
         if attempts:
             hint_attempts(tx, who, attempts, Trigger.RETURN, ctx.patience, moves=not from_cancel)
-            failpoint(AFTER_ACK)
         return store.find_link(tx, who, short_code)
 
     return await ctx.db.write(note)

@@ -1,6 +1,7 @@
 """Verifies payments: claims attempts that are due, asks their providers many at once, applies the answers by sets."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,8 +26,16 @@ GRANT_AHEAD_SECONDS = 2.0
 """Claims wait at most so long for their budget, so that a fresh hint is never behind a long queue."""
 
 IDLE_SECONDS = 0.3
-APPLY_LINGER_SECONDS = 0.005
-FEWEST_SLOTS = 10
+CLAIM_SHARE = 4
+"""Claim when a quarter of the places is free: a claim costs about the same for any number."""
+
+CLAIM_LINGER_SECONDS = 0.05
+"""After so long fewer places are enough."""
+
+APPLY_LINGER_SECONDS = 0.02
+APPLY_LINGER_EACH_SECONDS = 0.0002
+"""Answers wait for company, the longer the more questions are out: a commit costs about the same for any number."""
+
 DATABASE_PAUSE_SECONDS = 1.0
 POISON_PAUSE = 60 * SECOND
 RACES = 3
@@ -198,6 +207,7 @@ class Verifier:
     """Hears what was settled, batch by batch; by default the log."""
     _answers: "asyncio.Queue[Asked]" = field(default_factory=asyncio.Queue)
     _asking: "set[asyncio.Task[None]]" = field(default_factory=set)
+    _freed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop; then finish the questions that are out and write their answers."""
@@ -215,18 +225,39 @@ class Verifier:
         """Until nothing is due any more: for the command line, jobs and tests."""
         applier = asyncio.create_task(self._apply_forever())
         try:
-            while await self._claim_once() or self._asking:
-                if self._asking:
-                    await asyncio.wait(self._asking, return_when=asyncio.FIRST_COMPLETED)
-                await self._answers.join()
+            while await self._claim_once() or await self._finish_some():
+                pass
         finally:
             applier.cancel()
 
+    async def _finish_some(self) -> bool:
+        """Wait for more answers, or else for the last ones to be written and what they made due to be claimed."""
+        if self._asking:
+            await asyncio.wait(self._asking, timeout=CLAIM_LINGER_SECONDS)
+            return True
+        await self._answers.join()
+        return await self._claim_once()
+
+    @property
+    def _free(self) -> int:
+        return self.in_flight - len(self._asking)
+
+    @property
+    def _has_room(self) -> bool:
+        return self._free >= max(1, self.in_flight // CLAIM_SHARE)
+
+    async def _room(self) -> int:
+        """How many questions may be added: a good part of all places, or after a moment what there is."""
+        if not self._has_room:
+            self._freed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._freed.wait(), CLAIM_LINGER_SECONDS)
+        return self._free
+
     async def _claim_once(self) -> bool:
         """Claim what free slots and budgets allow, and start asking; False when there was nothing to claim."""
-        free = self.in_flight - len(self._asking)
-        if free < min(FEWEST_SLOTS, self.in_flight):
-            await asyncio.wait(self._asking, return_when=asyncio.FIRST_COMPLETED)
+        free = await self._room()
+        if not free:
             return True
         try:
             due = await self.ctx.db.read(due_by_connection)
@@ -259,7 +290,12 @@ class Verifier:
     def _start(self, claim: Claim, at: float) -> None:
         task = asyncio.create_task(self._ask(claim, at))
         self._asking.add(task)
-        task.add_done_callback(self._asking.discard)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: "asyncio.Task[None]") -> None:
+        self._asking.discard(task)
+        if self._has_room:
+            self._freed.set()
 
     async def _ask(self, claim: Claim, at: float) -> None:
         wait = at - monotonic()
@@ -270,7 +306,7 @@ class Verifier:
     async def _apply_forever(self) -> None:
         while True:
             batch = [await self._answers.get()]
-            await asyncio.sleep(APPLY_LINGER_SECONDS)
+            await asyncio.sleep(min(APPLY_LINGER_SECONDS, APPLY_LINGER_EACH_SECONDS * len(self._asking)))
             while len(batch) < self.batch and not self._answers.empty():
                 batch.append(self._answers.get_nowait())
             try:

@@ -36,6 +36,7 @@ def migrate(url: str) -> None:
 
     Two processes may do this at once: one works, the other waits and finds nothing left. A process that is killed
     leaves the database as it was. A SQLite file is copied first, to `<file>.before-<the new revision>`.
+    Raises Unavailable when the database does not answer, CommandError when a later release has migrated it.
     """
     with _sqlite(url) if _is_sqlite(url) else _postgresql(url) as conn:
         if _revision(conn) == _head():
@@ -58,7 +59,7 @@ def current_revision(url: str) -> str | None:
     else:
         engine = postgres.open_engine(url, pool_size=1, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
     try:
-        with engine.connect() as conn:
+        with _unavailable_in_our_words(), engine.connect() as conn:
             return _revision(conn)
     finally:
         engine.dispose()
@@ -100,6 +101,7 @@ def _sqlite(url: str) -> Iterator[sa.Connection]:
     try:
         with engine.connect() as conn:
             conn.exec_driver_sql("PRAGMA foreign_keys=OFF")
+            conn.exec_driver_sql(f"PRAGMA busy_timeout={STATEMENT_TIMEOUT_MS}")
             conn.exec_driver_sql("BEGIN IMMEDIATE")
             try:
                 yield conn
@@ -122,7 +124,7 @@ def _postgresql(url: str) -> Iterator[sa.Connection]:
     """One transaction, alone among migrations, with ten minutes instead of the usual few seconds."""
     engine = postgres.open_engine(url, pool_size=1, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
     try:
-        with engine.begin() as conn:
+        with _unavailable_in_our_words(), engine.begin() as conn:
             conn.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
             conn.exec_driver_sql("SET LOCAL lock_timeout = 0")
             conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
@@ -130,6 +132,15 @@ def _postgresql(url: str) -> Iterator[sa.Connection]:
             yield conn
     finally:
         engine.dispose()
+
+
+@contextlib.contextmanager
+def _unavailable_in_our_words() -> Iterator[None]:
+    """Raises Unavailable for a database that does not answer now; what is our mistake stays what it is."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        raise postgres.as_unavailable(error) from error.orig
 
 
 def _back_up(path: Path, revision: str) -> None:

@@ -21,6 +21,7 @@ STATUS: Mapping[str, int] = {
     "idempotency_key_reused": 422,
     "provider_not_configured": 422,
     "provider_refused": 422,
+    "credentials_refused": 422,
     "idempotency_in_progress": 409,
     "duplicate_reference": 409,
     "PENDING_SAME_BUNDLE": 409,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from paystate.entrypoints.cli.frame import DataDir, Json, Terminal, terminal
+from paystate.entrypoints.cli.frame import DataDir, Json, Terminal, print_json, terminal
 from paystate.kit.errors import Refused
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _run(t: Terminal, settings: "Settings", *, web: bool, worker: bool) -> None:
     from paystate.entrypoints.serve import Role, run_process
 
     role = Role(web=web, worker=worker)
-    run_process(t.open_app, settings, role, _greeting(settings, role.name))
+    run_process(t.open_app, settings, role, _greeting(settings, role.name, as_json=t.as_json))
 
 
 def _supervise(t: Terminal, settings: "Settings") -> None:
@@ -124,10 +124,13 @@ def _supervise(t: Terminal, settings: "Settings") -> None:
     supervise([("web", *address, *folder), ("worker", *folder)], lambda _: None)
 
 
-def _greeting(settings: "Settings", role: str) -> Callable[[str], None]:
+def _greeting(settings: "Settings", role: str, *, as_json: bool) -> Callable[[str], None]:
     """What is printed once the process is at work."""
 
     def say(url: str) -> None:
+        if as_json:
+            print_json({"role": role, "url": url or None, "dataDir": str(settings.data_dir)})
+            return
         kind = "SQLite" if settings.is_sqlite else "PostgreSQL"
         lines = [f"Paystate {role} is running{f' at {url}' if url else ''} ({settings.env}, {kind})."]
         if settings.is_sqlite:

@@ -103,14 +103,19 @@ class Cancels:
         )
 
     async def cancel(self, request: Request) -> Response:
-        """POST: the page then shows what became of it, also when it turned out paid or the provider is silent."""
+        """POST: the page then shows what became of it, or that the provider is silent.
+
+        Raises Conflict, in a customer's words, when it turned out that there is nothing to cancel.
+        """
         found = await find_payment(self._desk, request)
         who = MerchantId(found.payment.merchant_id)
         try:
-            await cancel_payment(self._desk.app.ctx, who, found.payment.id, actor="customer")
+            after = await cancel_payment(self._desk.app.ctx, who, found.payment.id, actor="customer")
         except Conflict as refusal:
             newest = await find_payment(self._desk, request)
             raise Conflict(CANCEL_WORDS.get(newest.payment.state, refusal.detail)) from refusal
+        if after.state in CANCEL_WORDS:
+            raise Conflict(CANCEL_WORDS[after.state])
         return see_other(found.home)
 
 

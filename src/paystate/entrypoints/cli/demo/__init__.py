@@ -1,7 +1,78 @@
 """The command that tells the main story on a real installation, and checks every sentence of it."""
 
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+
+from paystate.entrypoints.cli.frame import FOUND_WRONG, Answer, DataDir, Json, print_json, terminal
+from paystate.kit.errors import Refused
+
+if TYPE_CHECKING:
+    from paystate.entrypoints.cli.demo.narrator import Narrator
+    from paystate.entrypoints.cli.demo.stage import Stage
+
+TOLD_WITH = ("sandbox",)
 
 
 def add_to(command_line: typer.Typer) -> None:
     """Put this command on the command line."""
+    command_line.command()(demo)
+
+
+def demo(
+    ctx: typer.Context,
+    provider: Annotated[
+        str, typer.Option("--provider", help="Whose local fake plays the provider.")
+    ] = "sandbox",
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Tell the main story on a real server and a fake provider, and fail if one sentence of it is not true.
+
+    On a terminal the server goes on afterwards, until Ctrl-C.
+    """
+    with terminal(ctx, data_dir, as_json):
+        if provider not in TOLD_WITH:
+            raise Refused(f"The story is told with: {', '.join(TOLD_WITH)}.", code="wrong_use")
+        told = _tell(provider, data_dir, as_json=as_json)
+    if not told["ok"]:
+        raise typer.Exit(FOUND_WRONG)
+
+
+def _tell(provider: str, data_dir: Path | None, *, as_json: bool) -> Answer:
+    from paystate.entrypoints.cli.demo.narrator import Narrator
+    from paystate.entrypoints.cli.demo.stage import Stage
+    from paystate.entrypoints.cli.demo.story import tell_story
+
+    signal.signal(signal.SIGTERM, _leave)  # so that a stopped demo stops what it started
+    folder = data_dir.absolute() if data_dir is not None else Path(tempfile.mkdtemp(prefix="paystate-demo-"))
+    narrator = Narrator(silent=as_json)
+    try:
+        with Stage(folder, provider) as stage:
+            chapters, ok = tell_story(stage, narrator)
+            answer: Answer = {"ok": ok, "dataDir": str(folder), "url": stage.base_url, "chapters": chapters}
+            if as_json:
+                print_json(answer)
+            elif ok and sys.stdout.isatty():
+                _go_on(stage, narrator)
+            return answer
+    finally:
+        if data_dir is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _go_on(stage: "Stage", narrator: "Narrator") -> None:
+    narrator.stay(stage.base_url, stage.simulator_url, stage.key)
+    try:
+        stage.wait()
+    except KeyboardInterrupt:
+        narrator.line("Stopped.")
+
+
+def _leave(_number: int, _frame: Any) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
