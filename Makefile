@@ -33,6 +33,7 @@ check: $(STAMP) ## ruff, mypy --strict, import contracts, house rules
 	@$(BIN)/python -m pytest tests/house -p no:randomly
 
 test: $(STAMP) ## everything, on SQLite and on PostgreSQL
+	@sh tools/browser.sh
 	@$(BIN)/python -m pytest -n $(WORKERS)
 
 bench: $(STAMP) ## every figure, as ratios measured in this run

@@ -26,7 +26,9 @@ async def settled(pages: Site, clock, outcome: str, **values):
     await pages.shop.sandbox.outcome(attempt, outcome, **values)
     clock.advance(5 * SECOND)
     await pages.shop.look()
-    return await pages.shop.now(payment)
+    after = await pages.shop.now(payment)
+    assert after.state is not State.OPEN, await pages.shop.rows("SELECT * FROM verifications")
+    return after
 
 
 async def in_state(pages: Site, clock, state: State):

@@ -13,9 +13,10 @@ from tests.faults.processes import CRON_SECRET, Installation
 
 from paystate.kit.clock import SECOND, SystemClock, monotonic
 
-PATIENCE_SECONDS = 45.0
+PATIENCE_SECONDS = 90.0
 ONE_CALL_SECONDS = 15.0
-PAUSE_SECONDS = 0.05
+PAUSE_SECONDS = 0.1
+LOOK_SECONDS = 0.4
 WEBHOOK_SECRET = "whsec_sandbox_paystate"
 ASK_AGAIN = {408, 429, 500, 502, 503}
 STANDING = ("id", "shortCode", "payUrl", "amount", "currency", "description", "reference", "createdAt")
@@ -141,7 +142,7 @@ class Customers:
             seen = (await self.look(payment))["state"]
             if seen == state:
                 return
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
         raise AssertionError(f"{payment['id']} is {seen}, not {state}")
 
     async def run_job(self, name: str) -> Reply:

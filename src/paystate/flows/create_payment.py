@@ -22,7 +22,7 @@ from paystate.domain.payments import (
     schedule,
     store,
 )
-from paystate.domain.payments.states import OFFERED, PENDING
+from paystate.domain.payments.states import FLAGS, OFFERED, PENDING
 from paystate.flows.cancel_payment import cancel_payment
 from paystate.flows.context import Context
 from paystate.flows.move_payment import record_creation, sweep_payments
@@ -83,6 +83,10 @@ class Created:
     payment: Payment
     existing: bool
     warnings: Sequence[Mapping[str, Any]]
+
+
+_NOTHING_YET: dict[str, Any] = dict.fromkeys(Payment.__struct_fields__) | dict.fromkeys(FLAGS, False)
+"""Every field of a payment to which nothing has happened."""
 
 
 class _SlotTaken(Exception):
@@ -204,53 +208,37 @@ def _payment_of(
     """The row of a new payment; what its clock says is decided here once and carried (requirements, "Which clock")."""
     slot = f"bundle:{customer_id}:{new.bundle_id}" if customer_id and new.bundle_id else None
     state = State.DRAFT if new.draft else State.OPEN
-    word = "CREATED"
     payment = Payment(
-        id=new_id("pay", now),
-        merchant_id=merchant.id,
-        short_code=new_short_code(),
-        state=state,
-        seq=1,
-        version=1,
-        amount=new.money.amount,
-        currency=new.money.currency,
-        description=new.description,
-        reference=new.reference,
-        customer_id=customer_id,
-        bundle_id=new.bundle_id,
-        plan_name=new.plan_name,
-        order_id=None,
-        invoice_id=None,
-        providers=None if new.providers is None else msgspec.json.encode(new.providers).decode(),
-        slot=slot,
-        slot_key=None,
-        expires_in_us=new.expires_in if new.draft else None,
-        expires_at=new.expires_at,
-        stale_at=None,
-        due_at=None,
-        opened_at=None,
-        pending_since=None,
-        cancel_requested_at=None,
-        review_reason=None,
-        late_policy=new.late_policy or merchant.late_policy,
-        late=False,
-        partial=False,
-        over=False,
-        duplicate=False,
-        resolved_by_hand=False,
-        disputed=False,
-        payment_method=None,
-        transaction_id=None,
-        transaction_at=None,
-        transaction_amount=None,
-        transaction_currency=None,
-        last_event_type=word,
-        last_event_at=now,
-        return_url=new.return_url,
-        cancel_url=new.cancel_url,
-        metadata=msgspec.json.encode(dict(new.metadata)).decode(),
-        created_at=now,
-        updated_at=now,
+        **(
+            _NOTHING_YET
+            | {
+                "id": new_id("pay", now),
+                "merchant_id": merchant.id,
+                "short_code": new_short_code(),
+                "state": state,
+                "seq": 1,
+                "version": 1,
+                "amount": new.money.amount,
+                "currency": new.money.currency,
+                "description": new.description,
+                "reference": new.reference,
+                "customer_id": customer_id,
+                "bundle_id": new.bundle_id,
+                "plan_name": new.plan_name,
+                "providers": None if new.providers is None else msgspec.json.encode(new.providers).decode(),
+                "slot": slot,
+                "expires_in_us": new.expires_in if new.draft else None,
+                "expires_at": new.expires_at,
+                "late_policy": new.late_policy or merchant.late_policy,
+                "last_event_type": "CREATED",
+                "last_event_at": now,
+                "return_url": new.return_url,
+                "cancel_url": new.cancel_url,
+                "metadata": msgspec.json.encode(dict(new.metadata)).decode(),
+                "created_at": now,
+                "updated_at": now,
+            }
+        )
     )
     if new.draft:
         return payment

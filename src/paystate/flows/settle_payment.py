@@ -233,7 +233,12 @@ class _Book:
 
     def _note_answer(self, asked: Asked, attempt: Attempt, decision: Decision) -> None:
         row = answer_row(
-            asked, attempt, self.payments[attempt.payment_id], decision, self.tx.now, self.patience
+            asked,
+            attempt,
+            self.payments[attempt.payment_id],
+            decision,
+            now=self.tx.now,
+            patience=self.patience,
         )
         self._note_verification(asked, attempt, decision, row)
         self.answers.append(row)

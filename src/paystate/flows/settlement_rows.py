@@ -82,7 +82,7 @@ def changes_of_move(asked: Asked, decision: Decision, now: Instant) -> dict[str,
 
 
 def answer_row(
-    asked: Asked, attempt: Attempt, payment: Payment, decision: Decision, now: Instant, patience: Patience
+    asked: Asked, attempt: Attempt, payment: Payment, decision: Decision, *, now: Instant, patience: Patience
 ) -> dict[str, Any]:
     """Everything an asking changes on its attempt, including when to look again."""
     answered = asked.verdict is not None and asked.verdict.outcome is not Outcome.UNKNOWN
@@ -98,7 +98,7 @@ def answer_row(
         silent_since=None if answered else (attempt.silent_since or now),
         silent_count=0 if answered else attempt.silent_count + 1,
     )
-    look = _next_look(asked, counted, payment, decision, now, patience)
+    look = _next_look(asked, counted, payment, decision, now=now, patience=patience)
     hinted = attempt.hint_no != asked.attempt.hint_no
     return {
         "id": attempt.id,
@@ -135,7 +135,7 @@ def _checkout_id(asked: Asked, attempt: Attempt) -> str | None:
 
 
 def _next_look(
-    asked: Asked, attempt: Attempt, payment: Payment, decision: Decision, now: Instant, patience: Patience
+    asked: Asked, attempt: Attempt, payment: Payment, decision: Decision, *, now: Instant, patience: Patience
 ) -> schedule.Look:
     if decision.close_next or attempt.hint_no != asked.attempt.hint_no:
         return schedule.Look(Instant(now + schedule.MIN_GAP), schedule.FRESH)

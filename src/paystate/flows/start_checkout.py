@@ -51,6 +51,18 @@ class Checkout:
 
 
 @dataclass(frozen=True, slots=True)
+class _Wanted:
+    """An attempt to record: whose, for what, where, and the exact bytes it will send."""
+
+    patience: Patience
+    who: Who
+    payment_id: str
+    connection: Connection
+    reference: str
+    request: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class _Plan:
     """A recorded attempt, and whether this caller is the one to send it."""
 
@@ -133,7 +145,7 @@ async def _record(ctx: Context, who: Who, payment: Payment, connection: Connecti
     request = ctx.provider(connection.provider).prepare(
         account, order_of(ctx, payment, connection, reference)
     )
-    record = partial(_record_attempt, ctx.patience, who, payment.id, connection, reference, request)
+    record = partial(_record_attempt, _Wanted(ctx.patience, who, payment.id, connection, reference, request))
     try:
         attempt = await ctx.db.write(record)
     except ConstraintRefused:
@@ -159,35 +171,27 @@ def order_of(ctx: Context, payment: Payment, connection: Connection, reference: 
     )
 
 
-def _record_attempt(
-    patience: Patience,
-    who: Who,
-    payment_id: str,
-    connection: Connection,
-    reference: str,
-    request: bytes,
-    tx: Tx,
-) -> Attempt:
+def _record_attempt(wanted: _Wanted, tx: Tx) -> Attempt:
     """Commit the attempt with the bytes it will send, its first look, and the payment's new word."""
-    locked = attempt_store.lock_of_payments(tx, WHO, [payment_id])
-    payment = store.lock(tx, who, [payment_id])[payment_id]
+    locked = attempt_store.lock_of_payments(tx, WHO, [wanted.payment_id])
+    payment = store.lock(tx, wanted.who, [wanted.payment_id])[wanted.payment_id]
     refuse_unless_payable(payment, tx.now)
-    offered = [a for a in locked if a.state in OFFERED and a.connection_id == connection.id]
+    offered = [a for a in locked if a.state in OFFERED and a.connection_id == wanted.connection.id]
     if offered:
         return offered[0]
     if len(locked) >= attempt_store.ATTEMPTS_PER_PAYMENT:
         raise Conflict("Too many checkouts were started for this payment.", code="limit_reached")
     if payment.state is State.FAILED:
-        payment = _reopen(tx, who, payment, patience)
-    attempt = _new_attempt(patience, payment, connection, reference, tx.now)
-    attempt_store.insert(tx, who, attempt, request, hashlib.sha256(request).hexdigest())
+        payment = _reopen(tx, wanted.who, payment, wanted.patience)
+    attempt = _new_attempt(wanted.patience, payment, wanted.connection, wanted.reference, tx.now)
+    attempt_store.insert(tx, wanted.who, attempt, wanted.request, hashlib.sha256(wanted.request).hexdigest())
     store.touch(
         tx,
-        who,
+        wanted.who,
         [payment],
         last_event_type="CHECKOUT_STARTED",
         last_event_at=tx.now,
-        payment_method=connection.provider.upper(),
+        payment_method=wanted.connection.provider.upper(),
     )
     tx.wake(WATCHERS)
     return attempt

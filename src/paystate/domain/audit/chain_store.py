@@ -70,7 +70,7 @@ def close_block(tx: Tx, who: System, *, older_than: int) -> AuditBlock | None:
 
     None when there is nothing to seal yet. A block takes BLOCK_LIMIT entries; the caller comes again until None.
     """
-    lock_chain(tx)
+    lock_chain(tx, who)
     last = chain_head(tx, who) or _START
     entries = _entries(tx, last.last_position + 1, None)
     if not entries or tx.now - min(entry.at for entry in entries) < older_than:

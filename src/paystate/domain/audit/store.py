@@ -74,7 +74,7 @@ def number_entries(tx: Tx, who: System) -> int:
     Only committed rows are seen, so a late committer simply comes later: positions have no gaps, and none is ever
     given behind one that a reader has passed. Processes take turns.
     """
-    lock_chain(tx)
+    lock_chain(tx, who)
     last = tx.execute(sa.select(sa.func.coalesce(sa.func.max(audit_log.c.position), 0))).scalar_one()
     waiting = sa.select(audit_log.c.id).where(audit_log.c.position.is_(None), _own(who))
     batch = waiting.order_by(audit_log.c.id).limit(NUMBER_LIMIT).subquery()
@@ -85,8 +85,9 @@ def number_entries(tx: Tx, who: System) -> int:
     return tx.execute(statement).rowcount
 
 
-def lock_chain(tx: Tx) -> None:
+def lock_chain(tx: Tx, who: System) -> None:
     """Be the only one who extends the chain until this transaction ends; SQLite has one writer anyway."""
+    del who
     if not tx.on_sqlite:
         tx.execute(sa.select(sa.func.pg_advisory_xact_lock(CHAIN_LOCK)))
 

@@ -1,1 +1,1 @@
-"""escrow"""
+"""Escrow: money held for a payee until the order completes."""

@@ -1,1 +1,1 @@
-"""orders"""
+"""Orders: line items bought together, what fulfils them, and the tickets they issue."""

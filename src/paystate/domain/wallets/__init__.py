@@ -1,1 +1,1 @@
-"""wallets"""
+"""Wallets: a payee's balance with us."""

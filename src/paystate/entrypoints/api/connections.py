@@ -273,7 +273,7 @@ def _told(connection: Connection) -> Mapping[str, Any]:
 
 
 def _provider_out(provider: Provider) -> ProviderOut:
-    can = {"close": Closes, "list": Lists, "refund": Refunds, "webhooks": SendsWebhooks}
+    can: Mapping[str, Any] = {"close": Closes, "list": Lists, "refund": Refunds, "webhooks": SendsWebhooks}
     return ProviderOut(
         name=provider.name,
         fields=dict(provider.fields),
