@@ -157,7 +157,8 @@ class Customers:
             "Content-Type": "application/json",
             "Sandbox-Signature": f"t={seconds},v1={mac.hexdigest()}",
         }
-        path = f"/api/webhooks/sandbox/{self.shop.connection_id}"
+        assert self.shop.connection is not None
+        path = f"/api/webhooks/sandbox/{self.shop.connection.id}"
         send = self.ask if patient else self.once
         return await send("POST", path, data=body, headers=headers, web=web)
 

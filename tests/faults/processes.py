@@ -20,7 +20,7 @@ from alembic.script import ScriptDirectory
 from tests import a
 
 from paystate.app import App, build_app, close_app
-from paystate.domain import merchants
+from paystate.domain import connections, merchants
 from paystate.entrypoints.operations.clock import Advance, advance
 from paystate.flows.audit import Report, run_audit
 from paystate.flows.make_key import make_key
@@ -186,7 +186,9 @@ class Installation:
         self.database_url, self.folder, self.sandbox = database_url, folder, sandbox
         self.is_sqlite = database_url.startswith("sqlite:")
         self.processes: list[Process] = []
-        self.key = self.connection_id = self.merchant_id = ""
+        self.key = ""
+        self.merchant: merchants.Merchant | None = None
+        self.connection: connections.Connection | None = None
         self._public_port = free_port()
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("PAYSTATE_")},
@@ -248,8 +250,7 @@ class Installation:
         async with self.opened() as app:
             made = await make_key(app.ctx, MERCHANT, merchants.SCOPES, actor="owner")
             connection = await app.db.write(partial(a.connect, app, made.merchant.id, self.sandbox.base_url))
-        self.key, self.merchant_id = made.secret.reveal(), made.merchant.id
-        self.connection_id = connection.id
+        self.key, self.merchant, self.connection = made.secret.reveal(), made.merchant, connection
 
     async def audit(self) -> Report:
         """The audit of what is on the disk; of a SQLite file, a copy is judged, so that nothing is mended by the look."""
@@ -282,6 +283,12 @@ class Installation:
             file = self.database_url.removeprefix("sqlite:///")
             return sa.create_engine(f"sqlite:///file:{file}{how}", poolclass=sa.NullPool)
         return sa.create_engine(sqlalchemy_url(self.database_url), poolclass=sa.NullPool)
+
+    def desk(self, app: App) -> a.Shop:
+        """The flows themselves, called in this process."""
+        assert self.merchant is not None
+        assert self.connection is not None
+        return a.Shop(app, self.merchant, self.connection, self.sandbox)
 
     def tails(self) -> str:
         return "\n".join(process.tail() for process in self.processes)

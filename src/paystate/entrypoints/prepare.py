@@ -1,11 +1,16 @@
 """Gets a database ready for a process: migrated on SQLite, checked on PostgreSQL."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+import sqlalchemy as sa
 
 from paystate.entrypoints.worker import load_flows
 from paystate.kit.errors import PaystateError
 from paystate.machinery import failpoints
+from paystate.machinery.db.postgres import as_unavailable
 from paystate.machinery.settings import Settings
 from paystate.migrations import run as migrations
 
@@ -24,17 +29,33 @@ class NotMigrated(PaystateError):
 def prepare_database(settings: Settings) -> None:
     """Migrate a SQLite file; only check a PostgreSQL database, for several versions may be at work.
 
-    Arms the failpoints first, so that they also strike in a migration. Raises NotMigrated.
+    Arms the failpoints first, so that they also strike in a migration. Raises NotMigrated, Unavailable.
     """
     load_flows()
     if settings.failpoints:
         failpoints.arm(settings.failpoints, log=settings.failpoints_log)
+    with database_answers():
+        if settings.is_sqlite:
+            migrate_database(settings)
+        elif not migrations.is_current(settings.database_url.reveal()):
+            raise NotMigrated
+
+
+def migrate_database(settings: Settings) -> None:
+    """Bring the database to the schema of this release."""
     url = settings.database_url.reveal()
     if settings.is_sqlite:
         _make_private(Path(url.removeprefix("sqlite:///")))
-        migrations.migrate(url)
-    elif not migrations.is_current(url):
-        raise NotMigrated
+    migrations.migrate(url)
+
+
+@contextlib.contextmanager
+def database_answers() -> Iterator[None]:
+    """A database that cannot be reached is a sentence, not a traceback. Raises Unavailable."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        raise as_unavailable(error) from error
 
 
 def _make_private(database: Path) -> None:

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -16,7 +17,7 @@ from paystate.entrypoints.operations import operations
 from paystate.entrypoints.prepare import prepare_database
 from paystate.entrypoints.stopping import stopped_by_signals
 from paystate.entrypoints.web import create_web
-from paystate.entrypoints.worker import GRACE_SECONDS, job_engine, rest, run_worker
+from paystate.entrypoints.worker import job_engine, rest, run_worker
 from paystate.kit.errors import PaystateError, Unavailable
 from paystate.machinery.jobs import JobEngine
 from paystate.machinery.logs import configure_logs, get_logger
@@ -31,6 +32,9 @@ OpenApp = Callable[[Settings], AbstractAsyncContextManager["App"]]
 KEEP_ALIVE_SECONDS = 5
 MAX_HEAD_BYTES = 16_384
 BACKLOG = 2_048
+WEB_GRACE_SECONDS = 8
+"""What is under way, and streams that never end, may go on so long after a stop; below the worker's grace."""
+
 STARTED_SECONDS = 15.0
 DATE_SECONDS = 1.0
 """The Date header is renewed so often."""
@@ -58,12 +62,20 @@ class Role:
 
 def run_process(open_app: OpenApp, settings: Settings, role: Role, said: Callable[[str], None]) -> None:
     """Run until SIGTERM or SIGINT; `said` hears the address once it answers. Raises PaystateError."""
-    configure_logs(level=settings.log_level, format=settings.log_format, file=settings.log_file)
+    configure_logs(level=settings.log_level, format=settings.log_format, file=_log_file(settings, role))
     alone = hold(settings, f"paystate {role.name}") if settings.is_sqlite else contextlib.nullcontext()
     with alone:
         prepare_database(settings)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(open_app, settings, role, said))
+
+
+def _log_file(settings: Settings, role: Role) -> Path | None:
+    """Each process rotates a file of its own: several may share the setting."""
+    file = settings.log_file
+    if file is None or settings.is_sqlite:
+        return file
+    return file.with_name(f"{file.stem}-{role.name}{file.suffix}")
 
 
 async def _run(open_app: OpenApp, settings: Settings, role: Role, said: Callable[[str], None]) -> None:
@@ -123,7 +135,7 @@ def _config(web: Any) -> uvicorn.Config:
         server_header=False,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=int(GRACE_SECONDS),
+        timeout_graceful_shutdown=WEB_GRACE_SECONDS,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
     )
 

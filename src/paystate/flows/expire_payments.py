@@ -59,7 +59,7 @@ class Sweep:
 )
 async def expired_links(ctx: Context, run: Run) -> dict[str, Any]:
     """The job of requirement A7, with its published result."""
-    return (await expire_payments(ctx, actor=f"job:{run.id}")).as_result()
+    return _counted(await expire_payments(ctx, actor=f"job:{run.id}"))
 
 
 @job(
@@ -72,6 +72,11 @@ async def cleanup_stale_payments(ctx: Context, run: Run) -> dict[str, Any]:
     sweep = await expire_payments(ctx, actor=f"job:{run.id}")
     if sweep.expired > ctx.settings.payment_cleanup_alert_expired:
         log.warning("cleanup_expired_many", expired=sweep.expired, count=sweep.found)
+    return _counted(sweep)
+
+
+def _counted(sweep: Sweep) -> dict[str, Any]:
+    log.info("sweep_done", found=sweep.found, expired=sweep.expired, asked=sweep.asked, failed=sweep.failed)
     return sweep.as_result()
 
 

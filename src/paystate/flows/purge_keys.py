@@ -5,8 +5,10 @@ from typing import Any
 from paystate.flows.context import Context
 from paystate.machinery import idempotency
 from paystate.machinery.jobs import Run, job
+from paystate.machinery.logs import get_logger
 
 MAX_BATCHES = 10_000
+log = get_logger(__name__)
 
 
 @job(
@@ -22,4 +24,5 @@ async def purge_keys(ctx: Context, run: Run) -> dict[str, Any]:
         deleted += batch
         if batch < idempotency.PURGE_BATCH or not run.still_mine():
             break
+    log.info("idempotency_purged", count=deleted)
     return {"deleted": deleted}

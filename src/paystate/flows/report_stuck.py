@@ -28,6 +28,7 @@ async def report_stuck(ctx: Context, run: Run) -> dict[str, Any]:
     payments = [_told(stuck, now) for stuck in found]
     for payment in payments:
         log.warning("payment_stuck", payment_id=payment["id"], age_minutes=payment["ageMinutes"])
+    log.info("stuck_payments_looked_for", count=len(payments))
     return {"count": len(payments), "payments": payments}
 
 

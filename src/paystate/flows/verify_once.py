@@ -10,9 +10,11 @@ from paystate.flows.settle_payment import Settled
 from paystate.flows.verify_payments import Verifier, log_settled, verify_now
 from paystate.kit.ids import System
 from paystate.machinery.jobs import Run, job
+from paystate.machinery.logs import get_logger
 
 WHO = System("verification on request")
 ONE_PAYMENT_SECONDS = 60.0
+log = get_logger(__name__)
 
 
 @job(
@@ -24,7 +26,9 @@ async def verify_payments(ctx: Context, run: Run) -> dict[str, Any]:
     """The job: how many were asked about and how many changed their state."""
     del run
     settled = await verify_due(ctx)
-    return {"asked": len(settled), "moved": sum(item.moved for item in settled)}
+    counts = {"asked": len(settled), "moved": sum(item.moved for item in settled)}
+    log.info("verification_done", **counts)
+    return counts
 
 
 async def verify_due(ctx: Context) -> list[Settled]:

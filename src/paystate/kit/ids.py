@@ -2,14 +2,17 @@
 
 import re
 import secrets
+from functools import lru_cache
 from typing import NewType
 
 from paystate.kit.clock import MILLISECOND, Instant
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
-_TIME_BITS, _RANDOM_BITS = 48, 80
-_BODY_LENGTH = 26
+_TIME_BITS = 48
+_TIME_LENGTH, _RANDOM_LENGTH, _BODY_LENGTH = 10, 16, 26
+# Every digit comes up for 8 of the 256 bytes, so random bytes become random digits, 5 bits each, in one step.
+_DIGIT_OF_BYTE = bytes(ord(_CROCKFORD[byte & 31]) for byte in range(256))
 _ID = re.compile(r"([a-z]{3})_[0-7][0-9a-hjkmnp-tv-z]{25}\Z")
 _SHORT_CODE = re.compile(r"[0-9a-hjkmnp-tv-z]{26}\Z")
 
@@ -47,8 +50,14 @@ def _crockford(value: int, length: int) -> str:
 
 def new_id(prefix: str, now: Instant | int) -> str:
     """``pay_`` and 26 characters: 48 bits of milliseconds, then 80 fresh random bits (never neighbour + 1)."""
-    milliseconds = (int(now) // MILLISECOND) & ((1 << _TIME_BITS) - 1)
-    return f"{prefix}_{_crockford((milliseconds << _RANDOM_BITS) | secrets.randbits(_RANDOM_BITS), _BODY_LENGTH)}"
+    digits = secrets.token_bytes(_RANDOM_LENGTH).translate(_DIGIT_OF_BYTE).decode("ascii")
+    return f"{prefix}_{_time_digits(int(now) // MILLISECOND)}{digits}"
+
+
+@lru_cache(maxsize=16)
+def _time_digits(milliseconds: int) -> str:
+    """The same for every id of a transaction, whose time stands still."""
+    return _crockford(milliseconds & ((1 << _TIME_BITS) - 1), _TIME_LENGTH)
 
 
 def is_id(prefix: str, text: str) -> bool:

@@ -40,8 +40,8 @@ def create_api(
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     api.state.desk = desk
-    for router in routers:
-        api.include_router(router)
+    # Not included but added: one flat list is matched faster, and can be asked which methods an address knows.
+    api.router.routes.extend(route for router in routers for route in router.routes)
     described = openapi.document(list(api.routes), paystate.__version__)
 
     async def show_document(_request: Request) -> Response:

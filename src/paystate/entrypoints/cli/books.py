@@ -17,6 +17,7 @@ def ledger() -> None:
 @group.command("trial-balance")
 def trial_balance(
     ctx: typer.Context,
+    *,
     merchant: Annotated[str | None, typer.Option("--merchant", help="Only this merchant's books.")] = None,
     data_dir: DataDir = None,
     as_json: Json = False,

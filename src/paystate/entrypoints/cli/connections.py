@@ -17,6 +17,7 @@ MAX_FILE_BYTES = 64 * 1024
 @group.command()
 def add(
     ctx: typer.Context,
+    *,
     provider: Annotated[str, typer.Argument(help="The provider, such as sandbox or stripe.")],
     merchant: Annotated[str, typer.Option("--merchant", help="Whose account it is.")],
     values: Annotated[
@@ -39,6 +40,7 @@ def add(
 @group.command("list")
 def list_connections(
     ctx: typer.Context,
+    *,
     merchant: Annotated[str | None, typer.Option("--merchant", help="Only those of this merchant.")] = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -51,6 +53,7 @@ def list_connections(
 @group.command("test")
 def check(
     ctx: typer.Context,
+    *,
     connection: Annotated[str, typer.Argument(help="The id of the connection: con_…")],
     data_dir: DataDir = None,
     as_json: Json = False,

@@ -12,6 +12,7 @@ group = typer.Typer(name="keys", help="API keys: create, list, revoke.", no_args
 @group.command()
 def create(
     ctx: typer.Context,
+    *,
     merchant: Annotated[str, typer.Option("--merchant", help="Its name; it is made when there is none.")],
     scopes: Annotated[
         str | None, typer.Option("--scopes", help="Comma-separated; all when left out.")
@@ -29,6 +30,7 @@ def create(
 @group.command("list")
 def list_keys(
     ctx: typer.Context,
+    *,
     merchant: Annotated[str | None, typer.Option("--merchant", help="Only those of this merchant.")] = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -41,6 +43,7 @@ def list_keys(
 @group.command()
 def revoke(
     ctx: typer.Context,
+    *,
     key: Annotated[str, typer.Argument(help="The id of the key: key_…")],
     data_dir: DataDir = None,
     as_json: Json = False,

@@ -22,7 +22,7 @@ def add_to(command_line: typer.Typer) -> None:
         command_line.command()(command)
 
 
-def audit(ctx: typer.Context, data_dir: DataDir = None, as_json: Json = False) -> None:
+def audit(ctx: typer.Context, *, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Check every invariant in one picture of the database; zero rows mean that all is right."""
     with terminal(ctx, data_dir, as_json) as t:
         t.tell(t.ask("audit"), _show_audit)
@@ -30,6 +30,7 @@ def audit(ctx: typer.Context, data_dir: DataDir = None, as_json: Json = False) -
 
 def doctor(
     ctx: typer.Context,
+    *,
     settings: Annotated[
         bool, typer.Option("--settings", help="List every setting, its value and source.")
     ] = False,
@@ -47,7 +48,7 @@ def doctor(
             t.tell(_examined(t, go_live=go_live), _show_checks)
 
 
-def failpoints(ctx: typer.Context, data_dir: DataDir = None, as_json: Json = False) -> None:
+def failpoints(ctx: typer.Context, *, data_dir: DataDir = None, as_json: Json = False) -> None:
     """List the points at which PAYSTATE_FAILPOINTS can make a process die, stall or fail."""
     with terminal(ctx, data_dir, as_json) as t:
         from paystate.entrypoints import serve  # noqa: F401 -- its imports declare the points
@@ -68,6 +69,7 @@ def clock_commands() -> None:
 @clock.command()
 def advance(
     ctx: typer.Context,
+    *,
     duration: Annotated[str, typer.Argument(help="Such as 90s, 30m, 2h, 1d or 1d12h.")],
     data_dir: DataDir = None,
     as_json: Json = False,

@@ -15,6 +15,7 @@ def add_to(command_line: typer.Typer) -> None:
 
 def verify(
     ctx: typer.Context,
+    *,
     payment: Annotated[
         str | None, typer.Option("--payment", help="Only this one, due or not: its id or short code.")
     ] = None,
@@ -29,6 +30,7 @@ def verify(
 
 def explain(
     ctx: typer.Context,
+    *,
     payment: Annotated[str, typer.Argument(help="Its id or short code.")],
     data_dir: DataDir = None,
     as_json: Json = False,

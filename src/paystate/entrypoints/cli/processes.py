@@ -23,7 +23,12 @@ def add_to(command_line: typer.Typer) -> None:
 
 
 def serve(
-    ctx: typer.Context, host: Host = None, port: Port = None, data_dir: DataDir = None, as_json: Json = False
+    ctx: typer.Context,
+    *,
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
 ) -> None:
     """Run web and worker; on SQLite in this one process, on PostgreSQL in one process each."""
     with terminal(ctx, data_dir, as_json) as t:
@@ -36,7 +41,12 @@ def serve(
 
 
 def web(
-    ctx: typer.Context, host: Host = None, port: Port = None, data_dir: DataDir = None, as_json: Json = False
+    ctx: typer.Context,
+    *,
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
 ) -> None:
     """Run one web process (PostgreSQL)."""
     with terminal(ctx, data_dir, as_json) as t:
@@ -46,7 +56,7 @@ def web(
         _run(t, settings, web=True, worker=False)
 
 
-def worker(ctx: typer.Context, data_dir: DataDir = None, as_json: Json = False) -> None:
+def worker(ctx: typer.Context, *, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Run one worker process (PostgreSQL)."""
     with terminal(ctx, data_dir, as_json) as t:
         settings = t.settings()
@@ -55,20 +65,21 @@ def worker(ctx: typer.Context, data_dir: DataDir = None, as_json: Json = False) 
         _run(t, settings, web=False, worker=True)
 
 
-def migrate(ctx: typer.Context, data_dir: DataDir = None, as_json: Json = False) -> None:
+def migrate(ctx: typer.Context, *, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Bring the database to the schema of this release."""
     import contextlib
 
     from paystate.entrypoints.data_dir import hold
+    from paystate.entrypoints.prepare import database_answers, migrate_database
     from paystate.migrations import run as migrations
 
     with terminal(ctx, data_dir, as_json) as t:
         settings = t.settings()
         alone = hold(settings, "paystate migrate") if settings.is_sqlite else contextlib.nullcontext()
         url = settings.database_url.reveal()
-        with alone:
+        with alone, database_answers():
             before = migrations.current_revision(url)
-            migrations.migrate(url)
+            migrate_database(settings)
             after = migrations.current_revision(url)
         changed = before != after
         words = f"Migrated to {after}." if changed else f"Nothing to do: the database is at {after}."

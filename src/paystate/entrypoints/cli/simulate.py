@@ -20,6 +20,7 @@ def add_to(command_line: typer.Typer) -> None:
 
 def simulate(
     ctx: typer.Context,
+    *,
     names: Annotated[list[str], typer.Argument(metavar="PROVIDER…", help="Which services, such as sandbox.")],
     port: Annotated[
         int, typer.Option("--port", help="Port of the first; the others follow.", min=0, max=65535)

@@ -58,13 +58,13 @@ async def stats(app: "App", order: SomeJobs) -> Answer:
 @operation("jobs.run", OneJob)
 async def run(app: "App", order: OneJob) -> Answer:
     engine = job_engine(app)
-    return await _done(engine, engine.run_now(order.job, "cli", WAIT_SECONDS))
+    return await _done(app, engine, engine.run_now(order.job, "cli", WAIT_SECONDS))
 
 
 @operation("jobs.replay", Replay)
 async def replay(app: "App", order: Replay) -> Answer:
     engine = job_engine(app)
-    return await _done(engine, engine.replay(order.run, WAIT_SECONDS))
+    return await _done(app, engine, engine.replay(order.run, WAIT_SECONDS))
 
 
 @operation("jobs.history", History)
@@ -97,14 +97,15 @@ async def _catalogue(app: "App") -> Catalogue:
     return catalogue
 
 
-async def _done(engine: JobEngine, asked: Coroutine[Any, Any, RunView]) -> Answer:
-    """Wait for the run; it is carried out here unless a worker was faster."""
+async def _done(app: "App", engine: JobEngine, asked: Coroutine[Any, Any, RunView]) -> Answer:
+    """Wait for the run. It is carried out here, to its end, unless a worker was faster; then for half a minute."""
     waiting = asyncio.create_task(asked)
     while not waiting.done():
         await engine.tick()
         await asyncio.wait({waiting}, timeout=TICK_SECONDS)
     await engine.settle()
-    ended = waiting.result()
+    run_id = waiting.result().id
+    ended = await app.db.read(lambda tx: jobs.one_run(tx, run_id))
     return {"ok": ended.state != "FAILED", **_run(ended)}
 
 

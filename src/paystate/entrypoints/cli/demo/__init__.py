@@ -26,6 +26,7 @@ def add_to(command_line: typer.Typer) -> None:
 
 def demo(
     ctx: typer.Context,
+    *,
     provider: Annotated[
         str, typer.Option("--provider", help="Whose local fake plays the provider.")
     ] = "sandbox",
