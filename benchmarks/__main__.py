@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import verification
+from benchmarks import journals, sweep, verification
 from benchmarks.figure import Figure
 from benchmarks.place import KINDS, Place, open_place
 
@@ -13,6 +13,8 @@ Measure = Callable[[Place], Figure | None]
 FIGURES: dict[str, Measure] = {
     "ask": verification.ask,
     "settle": verification.settle,
+    "sweep": sweep.measure,
+    "journals-batch": journals.measure,
 }
 GROUPS = {"all": tuple(FIGURES), "verification": ("ask", "settle")}
 DEFAULT_ROWS, MOST_ROWS = 100_000, 1_000_000

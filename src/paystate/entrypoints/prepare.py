@@ -1,16 +1,12 @@
 """Gets a database ready for a process: migrated on SQLite, checked on PostgreSQL."""
 
-import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
-
-import sqlalchemy as sa
 
 from paystate.entrypoints.worker import load_flows
 from paystate.kit.errors import PaystateError
 from paystate.machinery import failpoints
-from paystate.machinery.db.postgres import as_unavailable
+from paystate.machinery.db.reachable import reachable
 from paystate.machinery.settings import Settings
 from paystate.migrations import run as migrations
 
@@ -34,7 +30,7 @@ def prepare_database(settings: Settings) -> None:
     load_flows()
     if settings.failpoints:
         failpoints.arm(settings.failpoints, log=settings.failpoints_log)
-    with database_answers():
+    with reachable():
         if settings.is_sqlite:
             migrate_database(settings)
         elif not migrations.is_current(settings.database_url.reveal()):
@@ -47,15 +43,6 @@ def migrate_database(settings: Settings) -> None:
     if settings.is_sqlite:
         _make_private(Path(url.removeprefix("sqlite:///")))
     migrations.migrate(url)
-
-
-@contextlib.contextmanager
-def database_answers() -> Iterator[None]:
-    """A database that cannot be reached is a sentence, not a traceback. Raises Unavailable."""
-    try:
-        yield
-    except sa.exc.DBAPIError as error:
-        raise as_unavailable(error) from error
 
 
 def _make_private(database: Path) -> None:

@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import uvicorn
 import uvloop
 
+from paystate.app import App, running_app
 from paystate.entrypoints.data_dir import announced, hold, new_owner_key
 from paystate.entrypoints.operations import operations
 from paystate.entrypoints.prepare import prepare_database
@@ -23,11 +23,6 @@ from paystate.machinery.jobs import JobEngine
 from paystate.machinery.logs import configure_logs, get_logger
 from paystate.machinery.secrets import fingerprint
 from paystate.machinery.settings import Settings
-
-if TYPE_CHECKING:
-    from paystate.app import App
-
-OpenApp = Callable[[Settings], AbstractAsyncContextManager["App"]]
 
 KEEP_ALIVE_SECONDS = 5
 MAX_HEAD_BYTES = 16_384
@@ -60,14 +55,14 @@ class Role:
         return "serve" if self.web and self.worker else "web" if self.web else "worker"
 
 
-def run_process(open_app: OpenApp, settings: Settings, role: Role, said: Callable[[str], None]) -> None:
+def run_process(settings: Settings, role: Role, said: Callable[[str], None]) -> None:
     """Run until SIGTERM or SIGINT; `said` hears the address once it answers. Raises PaystateError."""
     configure_logs(level=settings.log_level, format=settings.log_format, file=_log_file(settings, role))
     alone = hold(settings, f"paystate {role.name}") if settings.is_sqlite else contextlib.nullcontext()
     with alone:
         prepare_database(settings)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(open_app, settings, role, said))
+            runner.run(_run(settings, role, said))
 
 
 def _log_file(settings: Settings, role: Role) -> Path | None:
@@ -78,11 +73,11 @@ def _log_file(settings: Settings, role: Role) -> Path | None:
     return file.with_name(f"{file.stem}-{role.name}{file.suffix}")
 
 
-async def _run(open_app: OpenApp, settings: Settings, role: Role, said: Callable[[str], None]) -> None:
+async def _run(settings: Settings, role: Role, said: Callable[[str], None]) -> None:
     stop = asyncio.Event()
     listener = _listen(settings.host, settings.port) if role.web else None
     with stopped_by_signals(stop):
-        async with open_app(settings) as app:
+        async with running_app(settings) as app:
             jobs = job_engine(app)
             tasks = [run_worker(app, stop, jobs=jobs)] if role.worker else []
             if listener is None:
@@ -103,7 +98,7 @@ async def _together(work: Sequence[Coroutine[Any, Any, None]], stop: asyncio.Eve
 
 
 async def _serve_web(
-    app: "App", jobs: JobEngine, stop: asyncio.Event, listener: socket.socket, said: Callable[[str], None]
+    app: App, jobs: JobEngine, stop: asyncio.Event, listener: socket.socket, said: Callable[[str], None]
 ) -> None:
     key = new_owner_key()
     url = url_of(app.settings.host, listener)

@@ -7,9 +7,10 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import paystate.flows
+from paystate.app import App
 from paystate.domain.webhooks import NEW_EVENTS
 from paystate.flows.number_rows import number_rows
 from paystate.flows.take_hint import match_late_webhooks
@@ -18,9 +19,6 @@ from paystate.kit.clock import monotonic
 from paystate.machinery.db import Database
 from paystate.machinery.jobs import Change, JobEngine
 from paystate.machinery.logs import get_logger
-
-if TYPE_CHECKING:
-    from paystate.app import App
 
 GRACE_SECONDS = 10.0
 """What is under way may take so long to end after the process was asked to stop (faults.md, K19)."""
@@ -52,7 +50,7 @@ def load_flows() -> None:
         importlib.import_module(f"{paystate.flows.__name__}.{info.name}")
 
 
-def job_engine(app: "App") -> JobEngine:
+def job_engine(app: App) -> JobEngine:
     """The jobs of this installation as its settings want them; each engine is an owner of its own."""
     load_flows()
     settings = app.settings
@@ -67,7 +65,7 @@ def job_engine(app: "App") -> JobEngine:
     )
 
 
-async def run_worker(app: "App", stop: asyncio.Event, *, jobs: JobEngine) -> None:
+async def run_worker(app: App, stop: asyncio.Event, *, jobs: JobEngine) -> None:
     """Work until `stop` is set, then end within the grace; what is unfinished by then is taken up again later."""
     keepers = [asyncio.create_task(keep(duty, stop), name=duty.name) for duty in duties(app, jobs)]
     log.info("worker_started", count=len(keepers))
@@ -83,7 +81,7 @@ async def run_worker(app: "App", stop: asyncio.Event, *, jobs: JobEngine) -> Non
         log.info("worker_stopped")
 
 
-def duties(app: "App", jobs: JobEngine) -> Sequence[Duty]:
+def duties(app: App, jobs: JobEngine) -> Sequence[Duty]:
     """Everything a worker does."""
     settings, ctx = app.settings, app.ctx
 

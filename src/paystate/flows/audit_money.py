@@ -46,17 +46,20 @@ DRIFT = (
 
 RECEIPTS_BOOKED = Fault(
     f"""
-    WITH expected AS (
+    WITH expected AS MATERIALIZED (
         SELECT r.id, r.merchant_id, {RECEIPT_KEY} AS key FROM receipts r
         UNION
         SELECT r.id, r.merchant_id, 'payment:' || p.payment_id || {CAPTURED}
         FROM proofs p JOIN receipts r ON r.id = p.receipt_id
-    ), booked AS (
-        SELECT x.id, count(*) AS times, min(e.amount) AS amount, min(e.currency) AS currency
-        FROM expected x
-        JOIN journals j ON j.merchant_id = x.merchant_id AND j.key = x.key
+    ), debits AS MATERIALIZED (
+        SELECT j.merchant_id, j.key, count(*) AS times, min(e.amount) AS amount, min(e.currency) AS currency
+        FROM journals j
         JOIN journal_entries e ON e.journal_id = j.id AND e.side = 1
         JOIN ledger_accounts a ON a.id = e.account_id AND a.code IN ({CLEARING})
+        GROUP BY j.merchant_id, j.key
+    ), booked AS (
+        SELECT x.id, sum(d.times) AS times, min(d.amount) AS amount, min(d.currency) AS currency
+        FROM expected x JOIN debits d ON d.merchant_id = x.merchant_id AND d.key = x.key
         GROUP BY x.id
     )
     SELECT r.id AS subject, r.disposition || ' over ' || r.amount || ' ' || r.currency || ' debits its clearing account '

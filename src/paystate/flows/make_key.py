@@ -1,6 +1,6 @@
 """Makes an API key for a merchant, and the merchant with it when there is none of that name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from paystate.domain import audit, merchants
@@ -36,7 +36,8 @@ async def make_key(
         merchant = merchants.find_merchant_by_name(tx, WHO, merchant_name)
         if merchant is None:
             merchant = merchants.create_merchant(tx, WHO, name=merchant_name)
-            _record(tx, merchant.id, actor, "merchant.created", merchant.id, {"name": merchant.name})
+            named = {"name": merchant.name}
+            audit.record(tx, WHO, [_entry(merchant.id, actor, "merchant.created", merchant.id, named)])
         key = merchants.create_api_key(
             tx,
             WHO,
@@ -48,7 +49,8 @@ async def make_key(
             prefix=API_KEY_PREFIX,
             last4=secret.reveal()[-SHOWN:],
         )
-        _record(tx, merchant.id, actor, "api_key.created", key.id, {"scopes": list(key.scopes)})
+        scoped = {"scopes": list(key.scopes)}
+        audit.record(tx, WHO, [_entry(merchant.id, actor, "api_key.created", key.id, scoped)])
         return MadeKey(merchant, key, secret)
 
     return await ctx.db.write(make)
@@ -61,7 +63,8 @@ async def revoke_key(ctx: Context, key_id: str, *, actor: str) -> ApiKey:
         before = merchants.get_key(tx, WHO, key_id)
         after = merchants.revoke_key(tx, WHO, key_id)
         if before.revoked_at is None:
-            _record(tx, after.merchant_id, actor, "api_key.revoked", key_id, {"revokedAt": after.revoked_at})
+            ended = {"revokedAt": after.revoked_at}
+            audit.record(tx, WHO, [_entry(after.merchant_id, actor, "api_key.revoked", key_id, ended)])
         return after
 
     return await ctx.db.write(revoke)
@@ -78,10 +81,10 @@ async def merchant_named(ctx: Context, name: str) -> Merchant:
     return found
 
 
-def _record(
-    tx: Tx, merchant_id: str, actor: str, action: str, resource_id: str, after: dict[str, object]
-) -> None:
-    entry = AuditEntry(
+def _entry(
+    merchant_id: str, actor: str, action: str, resource_id: str, after: Mapping[str, object]
+) -> AuditEntry:
+    return AuditEntry(
         merchant_id=MerchantId(merchant_id),
         actor=actor,
         action=action,
@@ -90,4 +93,3 @@ def _record(
         after=after,
         reason="the owner's command",
     )
-    audit.record(tx, WHO, [entry])

@@ -233,6 +233,22 @@ class Verifier:
         finally:
             applier.cancel()
 
+    @property
+    def _free(self) -> int:
+        return self.in_flight - len(self._asking)
+
+    @property
+    def _has_room(self) -> bool:
+        return self._free >= max(1, self.in_flight // CLAIM_SHARE)
+
+    async def _room(self) -> int:
+        """How many questions may be added: a good part of all places, or after a moment what there is."""
+        if not self._has_room:
+            self._freed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._freed.wait(), CLAIM_LINGER_SECONDS)
+        return self._free
+
     async def _claim_once(self) -> bool:
         """Claim what free slots and budgets allow, and start asking; False when there was nothing to claim."""
         free = await self._room()

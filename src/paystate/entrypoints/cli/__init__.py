@@ -1,8 +1,5 @@
 """The command line: one file per group of commands, each of which names an operation and shows its answer."""
 
-from collections.abc import Callable
-from typing import Any
-
 import typer
 
 from paystate.entrypoints.cli import (
@@ -30,8 +27,3 @@ for room in (processes, payments, operate, simulate, demo):
     room.add_to(command_line)
 for group in (keys.group, connections.group, jobs.group, books.group, operate.clock):
     command_line.add_typer(group)
-
-
-def run(open_app: Callable[[Any], Any]) -> None:
-    """Carry out the command in `sys.argv`; `open_app` assembles an installation from its settings."""
-    command_line(obj=open_app)

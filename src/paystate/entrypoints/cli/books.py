@@ -16,14 +16,13 @@ def ledger() -> None:
 
 @group.command("trial-balance")
 def trial_balance(
-    ctx: typer.Context,
     *,
     merchant: Annotated[str | None, typer.Option("--merchant", help="Only this merchant's books.")] = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """Show what every account holds; debits equal credits in each currency."""
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         t.tell(t.ask("ledger.trial-balance", merchant=merchant), _show)
 
 

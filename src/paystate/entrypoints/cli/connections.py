@@ -16,7 +16,6 @@ MAX_FILE_BYTES = 64 * 1024
 
 @group.command()
 def add(
-    ctx: typer.Context,
     *,
     provider: Annotated[str, typer.Argument(help="The provider, such as sandbox or stripe.")],
     merchant: Annotated[str, typer.Option("--merchant", help="Whose account it is.")],
@@ -29,7 +28,7 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Connect an account; the provider is asked whose it is. Missing fields are asked for on a terminal."""
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         fields = _fields(values or [])
         if sys.stdin.isatty() and not as_json:
             fields |= _prompted(t, provider, fields)
@@ -39,27 +38,25 @@ def add(
 
 @group.command("list")
 def list_connections(
-    ctx: typer.Context,
     *,
     merchant: Annotated[str | None, typer.Option("--merchant", help="Only those of this merchant.")] = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """List connections, without their secrets."""
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         t.tell(t.ask("connections.list", merchant=merchant), _show_list)
 
 
 @group.command("test")
 def check(
-    ctx: typer.Context,
     *,
     connection: Annotated[str, typer.Argument(help="The id of the connection: con_…")],
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """Ask the provider whether the stored credentials work; a parked connection whose do is used again."""
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         t.tell(t.ask("connections.test", connection=connection), _show_test)
 
 

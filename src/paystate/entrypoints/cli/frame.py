@@ -33,7 +33,6 @@ Answer = dict[str, Any]
 class Terminal:
     """One command at work."""
 
-    open_app: Callable[[Any], Any]
     data_dir: Path | None
     as_json: bool
 
@@ -49,7 +48,7 @@ class Terminal:
         from paystate.entrypoints.cli.reach import carry_out
 
         given = {name: value for name, value in arguments.items() if value is not None}
-        return carry_out(self.open_app, self.settings(), operation, given)
+        return carry_out(self.settings(), operation, given)
 
     def tell(self, answer: Answer, show: Callable[[Answer], None]) -> None:
         """Print the answer; the command ends with code 1 when something wrong was found."""
@@ -62,10 +61,10 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def terminal(ctx: typer.Context, data_dir: Path | None, as_json: bool) -> Iterator[Terminal]:
+def terminal(data_dir: Path | None, as_json: bool) -> Iterator[Terminal]:
     """A command's surroundings: whatever goes wrong inside is told with what to do, and ends with its code."""
     try:
-        yield Terminal(ctx.obj, data_dir, as_json)
+        yield Terminal(data_dir, as_json)
     except PaystateError as error:
         _tell_error(error, as_json=as_json)
         raise typer.Exit(exit_code(error)) from None

@@ -16,22 +16,21 @@ AnyName = Annotated[str | None, typer.Argument(help="Only this job.")]
 
 
 @group.command("list")
-def list_jobs(ctx: typer.Context, *, data_dir: DataDir = None, as_json: Json = False) -> None:
+def list_jobs(*, data_dir: DataDir = None, as_json: Json = False) -> None:
     """List jobs with their schedule, last run and health."""
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         t.tell(t.ask("jobs.list"), _show_list)
 
 
 @group.command()
-def run(ctx: typer.Context, *, name: Name, data_dir: DataDir = None, as_json: Json = False) -> None:
+def run(*, name: Name, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Run a job now and wait for it, at most 30 seconds."""
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         t.tell(t.ask("jobs.run", job=name), _show_run)
 
 
 @group.command()
 def history(
-    ctx: typer.Context,
     *,
     name: Name,
     limit: Annotated[int, typer.Option("--limit", help="How many runs, newest first.", min=1, max=100)] = 20,
@@ -39,43 +38,40 @@ def history(
     as_json: Json = False,
 ) -> None:
     """Show the last runs of a job."""
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         t.tell(t.ask("jobs.history", job=name, limit=limit), _show_history)
 
 
 @group.command()
-def stats(
-    ctx: typer.Context, *, name: AnyName = None, data_dir: DataDir = None, as_json: Json = False
-) -> None:
+def stats(*, name: AnyName = None, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Show how often jobs ran, how well and how long."""
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         t.tell(t.ask("jobs.stats", job=name), _show_stats)
 
 
 @group.command()
 def replay(
-    ctx: typer.Context,
     *,
     run_id: Annotated[str, typer.Argument(help="The id of a failed run: run_…")],
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """Run the job of a failed run again."""
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         t.tell(t.ask("jobs.replay", run=run_id), _show_run)
 
 
 @group.command()
-def enable(ctx: typer.Context, *, name: Name, data_dir: DataDir = None, as_json: Json = False) -> None:
+def enable(*, name: Name, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Let a job run by its schedule again."""
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         t.tell(t.ask("jobs.enable", job=name), lambda job: print(f"{job['name']} is enabled."))
 
 
 @group.command()
-def disable(ctx: typer.Context, *, name: Name, data_dir: DataDir = None, as_json: Json = False) -> None:
+def disable(*, name: Name, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Keep a job from running; what it misses is not caught up."""
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         t.tell(t.ask("jobs.disable", job=name), lambda job: print(f"{job['name']} is disabled."))
 
 

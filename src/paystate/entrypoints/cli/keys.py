@@ -11,7 +11,6 @@ group = typer.Typer(name="keys", help="API keys: create, list, revoke.", no_args
 
 @group.command()
 def create(
-    ctx: typer.Context,
     *,
     merchant: Annotated[str, typer.Option("--merchant", help="Its name; it is made when there is none.")],
     scopes: Annotated[
@@ -22,34 +21,32 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Make an API key; it is shown this once, alone on the last line."""
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         wanted = None if scopes is None else [scope.strip() for scope in scopes.split(",") if scope.strip()]
         t.tell(t.ask("keys.create", merchant=merchant, scopes=wanted, name=name), _show_created)
 
 
 @group.command("list")
 def list_keys(
-    ctx: typer.Context,
     *,
     merchant: Annotated[str | None, typer.Option("--merchant", help="Only those of this merchant.")] = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """List API keys, without their secrets."""
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         t.tell(t.ask("keys.list", merchant=merchant), _show_list)
 
 
 @group.command()
 def revoke(
-    ctx: typer.Context,
     *,
     key: Annotated[str, typer.Argument(help="The id of the key: key_…")],
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """End an API key for good."""
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         answer = t.ask("keys.revoke", key=key)
         t.tell(answer, lambda one: print(f"{one['id']} is revoked since {one['revokedAt']}."))
 

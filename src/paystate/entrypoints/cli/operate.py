@@ -22,14 +22,13 @@ def add_to(command_line: typer.Typer) -> None:
         command_line.command()(command)
 
 
-def audit(ctx: typer.Context, *, data_dir: DataDir = None, as_json: Json = False) -> None:
+def audit(*, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Check every invariant in one picture of the database; zero rows mean that all is right."""
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         t.tell(t.ask("audit"), _show_audit)
 
 
 def doctor(
-    ctx: typer.Context,
     *,
     settings: Annotated[
         bool, typer.Option("--settings", help="List every setting, its value and source.")
@@ -41,16 +40,16 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Examine this installation: each check by its name, with what to do."""
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         if settings:
             t.tell({"settings": _settings(t)}, _show_settings)
         else:
             t.tell(_examined(t, go_live=go_live), _show_checks)
 
 
-def failpoints(ctx: typer.Context, *, data_dir: DataDir = None, as_json: Json = False) -> None:
+def failpoints(*, data_dir: DataDir = None, as_json: Json = False) -> None:
     """List the points at which PAYSTATE_FAILPOINTS can make a process die, stall or fail."""
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         from paystate.entrypoints import serve  # noqa: F401 -- its imports declare the points
         from paystate.entrypoints.worker import load_flows
         from paystate.machinery.failpoints import declared
@@ -68,14 +67,13 @@ def clock_commands() -> None:
 
 @clock.command()
 def advance(
-    ctx: typer.Context,
     *,
     duration: Annotated[str, typer.Argument(help="Such as 90s, 30m, 2h, 1d or 1d12h.")],
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """Move the installation's clock forward, so that deadlines pass; refused in production."""
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         answer = t.ask("clock.advance", microseconds=parse_duration(duration))
         t.tell(answer, lambda told: print(f"It is now {told['now']} here."))
 

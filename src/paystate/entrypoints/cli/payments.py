@@ -14,7 +14,6 @@ def add_to(command_line: typer.Typer) -> None:
 
 
 def verify(
-    ctx: typer.Context,
     *,
     payment: Annotated[
         str | None, typer.Option("--payment", help="Only this one, due or not: its id or short code.")
@@ -24,19 +23,18 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Ask the providers now about what is due, and apply what they say."""
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         t.tell(t.ask("verify", payment=payment), lambda answer: _show_verified(answer, verbose=verbose))
 
 
 def explain(
-    ctx: typer.Context,
     *,
     payment: Annotated[str, typer.Argument(help="Its id or short code.")],
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """Say in one sentence why a payment is in its state, then show the evidence."""
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         t.tell(t.ask("explain", payment=payment), _show_explained)
 
 

@@ -23,7 +23,6 @@ def add_to(command_line: typer.Typer) -> None:
 
 
 def serve(
-    ctx: typer.Context,
     *,
     host: Host = None,
     port: Port = None,
@@ -31,7 +30,7 @@ def serve(
     as_json: Json = False,
 ) -> None:
     """Run web and worker; on SQLite in this one process, on PostgreSQL in one process each."""
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         settings = _settings(t, host, port)
         _refuse_unfit(settings)
         if settings.is_sqlite:
@@ -41,7 +40,6 @@ def serve(
 
 
 def web(
-    ctx: typer.Context,
     *,
     host: Host = None,
     port: Port = None,
@@ -49,35 +47,36 @@ def web(
     as_json: Json = False,
 ) -> None:
     """Run one web process (PostgreSQL)."""
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         settings = _settings(t, host, port)
         _refuse_sqlite(settings, "web")
         _refuse_unfit(settings)
         _run(t, settings, web=True, worker=False)
 
 
-def worker(ctx: typer.Context, *, data_dir: DataDir = None, as_json: Json = False) -> None:
+def worker(*, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Run one worker process (PostgreSQL)."""
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         settings = t.settings()
         _refuse_sqlite(settings, "worker")
         _refuse_unfit(settings)
         _run(t, settings, web=False, worker=True)
 
 
-def migrate(ctx: typer.Context, *, data_dir: DataDir = None, as_json: Json = False) -> None:
+def migrate(*, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Bring the database to the schema of this release."""
     import contextlib
 
     from paystate.entrypoints.data_dir import hold
-    from paystate.entrypoints.prepare import database_answers, migrate_database
+    from paystate.entrypoints.prepare import migrate_database
+    from paystate.machinery.db.reachable import reachable
     from paystate.migrations import run as migrations
 
-    with terminal(ctx, data_dir, as_json) as t:
+    with terminal(data_dir, as_json) as t:
         settings = t.settings()
         alone = hold(settings, "paystate migrate") if settings.is_sqlite else contextlib.nullcontext()
         url = settings.database_url.reveal()
-        with alone, database_answers():
+        with alone, reachable():
             before = migrations.current_revision(url)
             migrate_database(settings)
             after = migrations.current_revision(url)
@@ -120,7 +119,7 @@ def _run(t: Terminal, settings: "Settings", *, web: bool, worker: bool) -> None:
     from paystate.entrypoints.serve import Role, run_process
 
     role = Role(web=web, worker=worker)
-    run_process(t.open_app, settings, role, _greeting(settings, role.name, as_json=t.as_json))
+    run_process(settings, role, _greeting(settings, role.name, as_json=t.as_json))
 
 
 def _supervise(t: Terminal, settings: "Settings") -> None:

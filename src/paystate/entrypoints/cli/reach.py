@@ -4,10 +4,11 @@ import asyncio
 import http.client
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from paystate.app import running_app
 from paystate.entrypoints.data_dir import DataDirHeld, RunningServer, find_server, hold
 from paystate.entrypoints.operations import operations
 from paystate.entrypoints.prepare import prepare_database
@@ -31,17 +32,15 @@ class RemoteProblem(PaystateError):
     code = "server_problem"
 
 
-def carry_out(
-    open_app: Callable[[Any], Any], settings: Settings, operation: str, arguments: Mapping[str, Any]
-) -> dict[str, Any]:
+def carry_out(settings: Settings, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The operation's answer. On PostgreSQL it is carried out here. Raises PaystateError."""
     if not settings.is_sqlite:
-        return _here(open_app, settings, operation, arguments)
+        return _here(settings, operation, arguments)
     until = monotonic() + WAIT_SECONDS
     while True:
         try:
             with hold(settings, f"paystate {operation}"):
-                return _here(open_app, settings, operation, arguments)
+                return _here(settings, operation, arguments)
         except DataDirHeld as held:
             server = find_server(settings, held.holder)
             answer = None if server is None else _there(server, operation, arguments)
@@ -52,14 +51,12 @@ def carry_out(
         time.sleep(LOOK_SECONDS)
 
 
-def _here(
-    open_app: Callable[[Any], Any], settings: Settings, operation: str, arguments: Mapping[str, Any]
-) -> dict[str, Any]:
+def _here(settings: Settings, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     if settings.is_sqlite or operation not in UNPREPARED:
         prepare_database(settings)
 
     async def work() -> dict[str, Any]:
-        async with open_app(settings) as app:
+        async with running_app(settings) as app:
             return await operations()[operation](app, arguments)
 
     return asyncio.run(work())

@@ -19,7 +19,6 @@ def add_to(command_line: typer.Typer) -> None:
 
 
 def simulate(
-    ctx: typer.Context,
     *,
     names: Annotated[list[str], typer.Argument(metavar="PROVIDER…", help="Which services, such as sandbox.")],
     port: Annotated[
@@ -32,7 +31,7 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Run local fakes of providers until Ctrl-C; each one's control API is under /_control."""
-    with terminal(ctx, data_dir, as_json):
+    with terminal(data_dir, as_json):
         asyncio.run(_run(names, port, record_dir, as_json=as_json))
 
 

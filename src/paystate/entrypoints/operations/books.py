@@ -1,16 +1,12 @@
 """Operations on the books: the audit of all invariants, and the trial balance."""
 
-from typing import TYPE_CHECKING
-
+from paystate.app import App
 from paystate.domain.ledger import trial_balance
 from paystate.entrypoints.operations.declare import Answer, Order, operation
 from paystate.flows.audit import run_audit
 from paystate.flows.make_key import merchant_named
 from paystate.kit.ids import MerchantId, System, Who
 from paystate.kit.money import major_units
-
-if TYPE_CHECKING:
-    from paystate.app import App
 
 WHO = System("the owner of the installation")
 
@@ -22,14 +18,14 @@ class TrialBalance(Order, frozen=True, kw_only=True):
 
 
 @operation("audit", Order)
-async def audit(app: "App", order: Order) -> Answer:
+async def audit(app: App, order: Order) -> Answer:
     del order
     report = await run_audit(app.ctx)
     return {"ok": report.sound, **report.as_result()}
 
 
 @operation("ledger.trial-balance", TrialBalance)
-async def balance(app: "App", order: TrialBalance) -> Answer:
+async def balance(app: App, order: TrialBalance) -> Answer:
     who: Who = WHO
     if order.merchant is not None:
         who = MerchantId((await merchant_named(app.ctx, order.merchant)).id)

@@ -1,7 +1,8 @@
 """Operations on connections: which fields one needs, add, list, test."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from paystate.app import App
 from paystate.domain import connections
 from paystate.domain.connections import Connection
 from paystate.entrypoints.operations.declare import Answer, Order, operation
@@ -10,9 +11,6 @@ from paystate.flows.make_key import merchant_named
 from paystate.kit.clock import rfc3339
 from paystate.kit.ids import MerchantId, System, Who
 from paystate.kit.paging import MAX_LIMIT, PageRequest
-
-if TYPE_CHECKING:
-    from paystate.app import App
 
 WHO = System("the owner of the installation")
 ACTOR = "owner"
@@ -39,13 +37,13 @@ class TestConnection(Order, frozen=True, kw_only=True):
 
 
 @operation("connections.fields", Fields)
-async def fields(app: "App", order: Fields) -> Answer:
+async def fields(app: App, order: Fields) -> Answer:
     provider = app.ctx.provider(order.provider)
     return {"fields": dict(provider.fields), "secret": sorted(provider.secret_fields)}
 
 
 @operation("connections.add", AddConnection)
-async def add(app: "App", order: AddConnection) -> Answer:
+async def add(app: App, order: AddConnection) -> Answer:
     merchant = await merchant_named(app.ctx, order.merchant)
     made = await add_connection(
         app.ctx, MerchantId(merchant.id), order.provider, order.fields, name=order.name, actor=ACTOR
@@ -54,7 +52,7 @@ async def add(app: "App", order: AddConnection) -> Answer:
 
 
 @operation("connections.list", ListConnections)
-async def list_(app: "App", order: ListConnections) -> Answer:
+async def list_(app: App, order: ListConnections) -> Answer:
     who: Who = WHO
     if order.merchant is not None:
         who = MerchantId((await merchant_named(app.ctx, order.merchant)).id)
@@ -63,7 +61,7 @@ async def list_(app: "App", order: ListConnections) -> Answer:
 
 
 @operation("connections.test", TestConnection)
-async def test(app: "App", order: TestConnection) -> Answer:
+async def test(app: App, order: TestConnection) -> Answer:
     checked = await check_connection(app.ctx, WHO, order.connection)
     answer = {**told(app, checked.connection), "ok": checked.problem is None, "problem": checked.problem}
     if checked.identity is not None:
@@ -71,7 +69,7 @@ async def test(app: "App", order: TestConnection) -> Answer:
     return answer
 
 
-def told(app: "App", connection: Connection) -> dict[str, Any]:
+def told(app: App, connection: Connection) -> dict[str, Any]:
     """A connection as it may be shown: never its secrets."""
     base = app.settings.public_url.rstrip("/")
     return {

@@ -2,17 +2,15 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
+from paystate.app import App
 from paystate.kit.errors import Refused
 
-if TYPE_CHECKING:
-    from paystate.app import App
-
 Answer = dict[str, Any]
-Operation = Callable[["App", Mapping[str, Any]], Awaitable[Answer]]
+Operation = Callable[[App, Mapping[str, Any]], Awaitable[Answer]]
 """`async (app, arguments) -> answer`, both as JSON; `ok` is False in the answer when something wrong was found."""
 
 _NAME = re.compile(r"[a-z]+(?:-[a-z]+)*(?:\.[a-z]+(?:-[a-z]+)*)?\Z")
@@ -25,7 +23,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
 
 
 OrderT = TypeVar("OrderT", bound=Order)
-Work = Callable[["App", OrderT], Awaitable[Answer]]
+Work = Callable[[App, OrderT], Awaitable[Answer]]
 
 
 def operation(name: str, kind: type[OrderT]) -> Callable[[Work[OrderT]], Work[OrderT]]:
@@ -33,7 +31,7 @@ def operation(name: str, kind: type[OrderT]) -> Callable[[Work[OrderT]], Work[Or
     assert _NAME.match(name), name
 
     def register(work: Work[OrderT]) -> Work[OrderT]:
-        async def run(app: "App", arguments: Mapping[str, Any]) -> Answer:
+        async def run(app: App, arguments: Mapping[str, Any]) -> Answer:
             try:
                 order = msgspec.convert(dict(arguments), kind)
             except msgspec.ValidationError as error:

@@ -1,13 +1,10 @@
 """The operation that examines an installation: each check by its name, with what was found and what to do."""
 
-import sqlite3
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import sqlalchemy as sa
-
+from paystate.app import App
 from paystate.domain import connections
 from paystate.domain.connections import ConnectionState
 from paystate.entrypoints.operations.declare import Answer, Order, operation
@@ -15,14 +12,11 @@ from paystate.kit.clock import SECOND, SystemClock
 from paystate.kit.errors import Unavailable
 from paystate.kit.ids import System
 from paystate.kit.paging import MAX_LIMIT, PageRequest
-from paystate.machinery.db import Tx
-from paystate.machinery.db.schema import clock_row
+from paystate.machinery.db import trial_clock
+from paystate.machinery.db.reachable import reachable
 from paystate.machinery.db.sqlite import SAFE_VERSION
 from paystate.machinery.settings import Settings
 from paystate.migrations import run as migrations
-
-if TYPE_CHECKING:
-    from paystate.app import App
 
 WHO = System("examination by the owner")
 MAX_SKEW_SECONDS = 2
@@ -52,14 +46,17 @@ class Examine(Order, frozen=True, kw_only=True):
 
 
 @operation("doctor", Examine)
-async def examine(app: "App", order: Examine) -> Answer:
+async def examine(app: App, order: Examine) -> Answer:
     checks = settings_checks(app.settings, go_live=order.go_live)
     try:
-        checks += await _database_checks(app)
-        checks += await _connection_checks(app, go_live=order.go_live)
-    except (Unavailable, sa.exc.SQLAlchemyError) as error:
-        detail = error.detail if isinstance(error, Unavailable) else type(error).__name__
-        checks.append(Check("database", Level.PROBLEM, detail, "Check PAYSTATE_DATABASE_URL and the server."))
+        schema = _schema(app.settings)
+        checks.append(schema)
+        if schema.level is Level.OK:
+            checks += await _database_checks(app)
+            checks += await _connection_checks(app, go_live=order.go_live)
+    except Unavailable as error:
+        advice = "Check PAYSTATE_DATABASE_URL and the server."
+        checks.append(Check("database", Level.PROBLEM, error.detail, advice))
     problems = sum(check.level is Level.PROBLEM for check in checks)
     return {"ok": problems == 0, "problems": problems, "checks": [asdict(check) for check in checks]}
 
@@ -124,22 +121,18 @@ def _alerts(settings: Settings, wrong: Level) -> Check:
     return Check("who is told", wrong, "nobody", "Set PAYSTATE_ALERT_EMAILS and PAYSTATE_SUPPORT_EMAIL.")
 
 
-async def _database_checks(app: "App") -> list[Check]:
+async def _database_checks(app: App) -> list[Check]:
     before = SystemClock().now()
-    now, offset = await app.db.read(lambda tx: (tx.now, _offset(tx)))
+    now, offset = await app.db.read(lambda tx: (tx.now, trial_clock.offset(tx)))
     after = SystemClock().now()
     skew = max(before - (now - offset), (now - offset) - after, 0)
-    return [_engine(app), _schema(app.settings), _clock(skew, offset)]
+    return [_engine(app), _clock(skew, offset)]
 
 
-def _offset(tx: Tx) -> int:
-    row = tx.first(sa.select(clock_row.c.offset_us))
-    return 0 if row is None else int(row.offset_us)
-
-
-def _engine(app: "App") -> Check:
-    found = f"{'SQLite' if app.settings.is_sqlite else 'PostgreSQL'} {app.db.server_version}"
-    if app.settings.is_sqlite and sqlite3.sqlite_version_info < SAFE_VERSION:
+def _engine(app: App) -> Check:
+    version = app.db.server_version
+    found = f"{'SQLite' if app.settings.is_sqlite else 'PostgreSQL'} {version}"
+    if app.settings.is_sqlite and tuple(map(int, version.split("."))) < SAFE_VERSION:
         wanted = ".".join(map(str, SAFE_VERSION))
         advice = f"Update SQLite to {wanted} when you can; until then let no other program write to the file."
         return Check("database", Level.WARNING, found, advice)
@@ -147,7 +140,9 @@ def _engine(app: "App") -> Check:
 
 
 def _schema(settings: Settings) -> Check:
-    if migrations.is_current(settings.database_url.reveal()):
+    with reachable():
+        current = migrations.is_current(settings.database_url.reveal())
+    if current:
         return Check("schema", Level.OK, "of this release")
     return Check("schema", Level.PROBLEM, "of another release", "Run: paystate migrate")
 
@@ -161,7 +156,7 @@ def _clock(skew: int, offset: int) -> Check:
     return Check("clock", Level.OK, "agrees with the database's")
 
 
-async def _connection_checks(app: "App", *, go_live: bool) -> list[Check]:
+async def _connection_checks(app: App, *, go_live: bool) -> list[Check]:
     page = await app.db.read(lambda tx: connections.list_connections(tx, WHO, PageRequest(limit=MAX_LIMIT)))
     parked = [one for one in page.rows if one.state is ConnectionState.PARKED]
     if parked:

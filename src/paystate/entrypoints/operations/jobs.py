@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from paystate.app import App
 from paystate.entrypoints.operations.declare import Answer, Order, operation
 from paystate.entrypoints.worker import job_engine
 from paystate.kit.clock import rfc3339_or_none
@@ -11,9 +12,6 @@ from paystate.kit.paging import MAX_LIMIT, PageRequest
 from paystate.machinery import jobs
 from paystate.machinery.db import Tx
 from paystate.machinery.jobs import Catalogue, Current, JobEngine, RunView
-
-if TYPE_CHECKING:
-    from paystate.app import App
 
 WAIT_SECONDS = 30.0
 TICK_SECONDS = 0.2
@@ -37,7 +35,7 @@ class Replay(Order, frozen=True, kw_only=True):
 
 
 @operation("jobs.list", Order)
-async def list_(app: "App", order: Order) -> Answer:
+async def list_(app: App, order: Order) -> Answer:
     del order
     catalogue = await _catalogue(app)
     rows = await app.db.read(lambda tx: [(one, jobs.stats(tx, one)) for one in catalogue.all(tx)])
@@ -45,7 +43,7 @@ async def list_(app: "App", order: Order) -> Answer:
 
 
 @operation("jobs.stats", SomeJobs)
-async def stats(app: "App", order: SomeJobs) -> Answer:
+async def stats(app: App, order: SomeJobs) -> Answer:
     catalogue = await _catalogue(app)
 
     def read(tx: Tx) -> list[dict[str, Any]]:
@@ -56,19 +54,19 @@ async def stats(app: "App", order: SomeJobs) -> Answer:
 
 
 @operation("jobs.run", OneJob)
-async def run(app: "App", order: OneJob) -> Answer:
+async def run(app: App, order: OneJob) -> Answer:
     engine = job_engine(app)
     return await _done(app, engine, engine.run_now(order.job, "cli", WAIT_SECONDS))
 
 
 @operation("jobs.replay", Replay)
-async def replay(app: "App", order: Replay) -> Answer:
+async def replay(app: App, order: Replay) -> Answer:
     engine = job_engine(app)
     return await _done(app, engine, engine.replay(order.run, WAIT_SECONDS))
 
 
 @operation("jobs.history", History)
-async def history(app: "App", order: History) -> Answer:
+async def history(app: App, order: History) -> Answer:
     catalogue = await _catalogue(app)
     page = PageRequest(limit=max(1, min(order.limit, MAX_LIMIT)))
 
@@ -80,24 +78,24 @@ async def history(app: "App", order: History) -> Answer:
 
 
 @operation("jobs.enable", OneJob)
-async def enable(app: "App", order: OneJob) -> Answer:
+async def enable(app: App, order: OneJob) -> Answer:
     catalogue = await _catalogue(app)
     return _brief(await app.db.write(lambda tx: catalogue.set_enabled(tx, order.job, enabled=True)))
 
 
 @operation("jobs.disable", OneJob)
-async def disable(app: "App", order: OneJob) -> Answer:
+async def disable(app: App, order: OneJob) -> Answer:
     catalogue = await _catalogue(app)
     return _brief(await app.db.write(lambda tx: catalogue.set_enabled(tx, order.job, enabled=False)))
 
 
-async def _catalogue(app: "App") -> Catalogue:
+async def _catalogue(app: App) -> Catalogue:
     catalogue = job_engine(app).catalogue
     await app.db.write(catalogue.register)
     return catalogue
 
 
-async def _done(app: "App", engine: JobEngine, asked: Coroutine[Any, Any, RunView]) -> Answer:
+async def _done(app: App, engine: JobEngine, asked: Coroutine[Any, Any, RunView]) -> Answer:
     """Wait for the run. It is carried out here, to its end, unless a worker was faster; then for half a minute."""
     waiting = asyncio.create_task(asked)
     while not waiting.done():

@@ -1,7 +1,8 @@
 """Operations on API keys: make, list, revoke."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from paystate.app import App
 from paystate.domain import merchants
 from paystate.domain.merchants import SCOPES, ApiKey
 from paystate.entrypoints.operations.declare import Answer, Order, operation
@@ -9,9 +10,6 @@ from paystate.flows.make_key import DEFAULT_NAME, make_key, merchant_named, revo
 from paystate.kit.clock import rfc3339, rfc3339_or_none
 from paystate.kit.ids import MerchantId, System, Who
 from paystate.kit.paging import MAX_LIMIT, PageRequest
-
-if TYPE_CHECKING:
-    from paystate.app import App
 
 WHO = System("the owner of the installation")
 ACTOR = "owner"
@@ -34,14 +32,14 @@ class RevokeKey(Order, frozen=True, kw_only=True):
 
 
 @operation("keys.create", CreateKey)
-async def create(app: "App", order: CreateKey) -> Answer:
+async def create(app: App, order: CreateKey) -> Answer:
     made = await make_key(app.ctx, order.merchant, order.scopes, name=order.name, actor=ACTOR)
     merchant = {"id": made.merchant.id, "name": made.merchant.name}
     return {"merchant": merchant, **_told(made.key), "key": made.secret.reveal()}
 
 
 @operation("keys.list", ListKeys)
-async def list_(app: "App", order: ListKeys) -> Answer:
+async def list_(app: App, order: ListKeys) -> Answer:
     who: Who = WHO
     if order.merchant is not None:
         who = MerchantId((await merchant_named(app.ctx, order.merchant)).id)
@@ -50,7 +48,7 @@ async def list_(app: "App", order: ListKeys) -> Answer:
 
 
 @operation("keys.revoke", RevokeKey)
-async def revoke(app: "App", order: RevokeKey) -> Answer:
+async def revoke(app: App, order: RevokeKey) -> Answer:
     return _told(await revoke_key(app.ctx, order.key, actor=ACTOR))
 
 

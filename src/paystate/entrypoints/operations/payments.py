@@ -1,14 +1,10 @@
 """Operations on payments: verify now, explain."""
 
-from typing import TYPE_CHECKING
-
+from paystate.app import App
 from paystate.entrypoints.operations.declare import Answer, Order, operation
 from paystate.flows.explain_payment import explain_payment
 from paystate.flows.verify_once import verify_due, verify_one
 from paystate.kit.ids import System
-
-if TYPE_CHECKING:
-    from paystate.app import App
 
 WHO = System("the owner of the installation")
 
@@ -24,7 +20,7 @@ class Explain(Order, frozen=True, kw_only=True):
 
 
 @operation("verify", Verify)
-async def verify(app: "App", order: Verify) -> Answer:
+async def verify(app: App, order: Verify) -> Answer:
     settled = await (verify_due(app.ctx) if order.payment is None else verify_one(app.ctx, order.payment))
     decisions = [
         {
@@ -42,5 +38,5 @@ async def verify(app: "App", order: Verify) -> Answer:
 
 
 @operation("explain", Explain)
-async def explain(app: "App", order: Explain) -> Answer:
+async def explain(app: App, order: Explain) -> Answer:
     return await explain_payment(app.ctx, WHO, order.payment)

@@ -25,7 +25,6 @@ def add_to(command_line: typer.Typer) -> None:
 
 
 def demo(
-    ctx: typer.Context,
     *,
     provider: Annotated[
         str, typer.Option("--provider", help="Whose local fake plays the provider.")
@@ -37,7 +36,7 @@ def demo(
 
     On a terminal the server goes on afterwards, until Ctrl-C.
     """
-    with terminal(ctx, data_dir, as_json):
+    with terminal(data_dir, as_json):
         if provider not in TOLD_WITH:
             raise Refused(f"The story is told with: {', '.join(TOLD_WITH)}.", code="wrong_use")
         told = _tell(provider, data_dir, as_json=as_json)
