@@ -2,29 +2,43 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from benchmarks import journals, sweep, verification
+from benchmarks import idle, journals, latency, status, sweep, verification
 from benchmarks.figure import Figure
 from benchmarks.place import KINDS, Place, open_place
 
-Measure = Callable[[Place], Figure | None]
+Measure = Callable[[Place], Figure | Sequence[Figure]]
 
 FIGURES: dict[str, Measure] = {
+    "status": status.measure,
     "ask": verification.ask,
     "settle": verification.settle,
     "sweep": sweep.measure,
     "journals-batch": journals.measure,
+    "latency-polling": latency.polling,
+    "latency-webhook": latency.webhook,
+    "idle": idle.measure,
 }
-GROUPS = {"all": tuple(FIGURES), "verification": ("ask", "settle")}
+GROUPS = {
+    "all": tuple(FIGURES),
+    "verification": ("ask", "settle"),
+    "latency": ("latency-polling", "latency-webhook"),
+}
 DEFAULT_ROWS, MOST_ROWS = 100_000, 1_000_000
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="+", choices=[*FIGURES, *GROUPS], metavar="NAME")
+    """What was asked for; every name is known."""
+    names = [*FIGURES, *GROUPS]
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, epilog=", ".join(names)
+    )
+    parser.add_argument(
+        "names", nargs="+", choices=names, metavar="NAME", help="a figure or a group, see below"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per figure instead of text")
-    parser.add_argument("--rows", type=int, default=DEFAULT_ROWS, help="payments that a sweep expires")
+    parser.add_argument("--rows", type=int, default=DEFAULT_ROWS, help="payments that the sweep expires")
     parser.add_argument("--database", choices=KINDS, help="measure on this one only")
     return parser.parse_args()
 
@@ -34,13 +48,15 @@ def main() -> int:
     given = arguments()
     if not 0 < given.rows <= MOST_ROWS:
         sys.exit(f"--rows is 1 to {MOST_ROWS:,}")
-    names = dict.fromkeys(name for asked in given.names for name in GROUPS.get(asked, (asked,)))
+    names = tuple(dict.fromkeys(name for asked in given.names for name in GROUPS.get(asked, (asked,))))
     missed = False
     for kind in [given.database] if given.database else KINDS:
+        if kind == "postgresql" and names == ("idle",):
+            continue
         with open_place(kind, given.rows) as place:
             for name in names:
-                figure = FIGURES[name](place)
-                if figure is not None:
+                measured = FIGURES[name](place)
+                for figure in [measured] if isinstance(measured, Figure) else measured:
                     print(figure.as_json() if given.json else figure.as_text(), flush=True)
                     missed |= not figure.met
     return int(missed)

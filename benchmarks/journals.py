@@ -21,7 +21,9 @@ GOAL = 0.5
 BATCH, BATCHES = 1_000, 20
 WALLETS = 10_000
 WHO = System("journals for a benchmark")
-_JOURNAL_COLUMNS = "id, merchant_id, kind, key, input_hash, description, tags, effective_at, posted_at, commit_id"
+_JOURNAL_COLUMNS = (
+    "id, merchant_id, kind, key, input_hash, description, tags, effective_at, posted_at, commit_id"
+)
 _ENTRY_COLUMNS = "journal_id, seq, merchant_id, account_id, currency, side, amount"
 _JOURNAL_SQLITE = f"INSERT INTO journals ({_JOURNAL_COLUMNS}) VALUES ({', '.join('?' * 10)})"
 _ENTRY_SQLITE = f"INSERT INTO journal_entries ({_ENTRY_COLUMNS}) VALUES ({', '.join('?' * 7)})"
@@ -101,10 +103,12 @@ def _capture(merchant_id: MerchantId, number: int, now: Instant) -> Journal:
     )
 
 
-def _merchant_of(place: Place, url: str) -> str:
+def _merchant_of(url: str) -> str:
     database = open_database(url)
     try:
-        return str(database.read_sync(lambda tx: tx.conn.exec_driver_sql("SELECT id FROM merchants").scalar_one()))
+        return str(
+            database.read_sync(lambda tx: tx.conn.exec_driver_sql("SELECT id FROM merchants").scalar_one())
+        )
     finally:
         database.close()
 
@@ -125,10 +129,9 @@ def _post(batch: Sequence[Journal], tx: Any) -> list[bool]:
 
 
 def _ours(url: str) -> float:
+    made = batches(_merchant_of(url), 0, BATCHES)
     database = open_database(url)
     try:
-        merchant = database.read_sync(lambda tx: tx.conn.exec_driver_sql("SELECT id FROM merchants").scalar_one())
-        made = batches(merchant, 0, BATCHES)
         began = time.perf_counter()
         fresh = [all(database.write_sync(partial(_post, batch))) for batch in made]
         took = time.perf_counter() - began
@@ -140,7 +143,7 @@ def _ours(url: str) -> float:
 
 
 def _bare(place: Place, url: str) -> float:
-    prepared = [_rows_of(batch) for batch in batches(_merchant_of(place, url), 0, BATCHES)]
+    prepared = [_rows_of(batch) for batch in batches(_merchant_of(url), 0, BATCHES)]
     write = _write_sqlite if place.kind == "sqlite" else _write_postgresql
     with bare_connection(url) as conn:
         began = time.perf_counter()
@@ -153,7 +156,9 @@ def _rows_of(batch: Sequence[Journal]) -> Rows:
     journals, entries, deltas = [], [], dict[str, int]()
     for j in batch:
         tags = tags_text(j)
-        journals.append((j.merchant_id, j.kind, j.key, input_hash(j, tags), j.description, tags, j.effective_at))
+        journals.append(
+            (j.merchant_id, j.kind, j.key, input_hash(j, tags), j.description, tags, j.effective_at)
+        )
         own = []
         for seq, e in enumerate(j.entries, 1):
             account = account_id(j.merchant_id, e.code, e.owner, e.currency)

@@ -16,14 +16,18 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
+MAX_ERRORS = 2_000
+"""How much of its log is shown when a process fails."""
+
 _PROCESS_CLOCK = 2
 
 
 class Child:
-    """A process that says one JSON object per line on stdout."""
+    """A process that says JSON objects on stdout, and all else in a log file."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
+    def __init__(self, process: "subprocess.Popen[str]", log: Path) -> None:
         self._process = process
+        self._log = log
         self._lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -37,17 +41,20 @@ class Child:
             self._lines.put(line)
 
     def hear(self, seconds: float = START_SECONDS) -> dict[str, Any]:
-        """The next object it says. Raises RuntimeError when nothing comes in time."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            with contextlib.suppress(queue.Empty):
-                line = self._lines.get(timeout=min(left, 0.2))
-                if line.startswith("{"):
-                    said: dict[str, Any] = json.loads(line)
-                    return said
+        """The next object it says, over as many lines as it likes. Raises RuntimeError when nothing comes in time."""
+        deadline, text = time.monotonic() + seconds, ""
+        while time.monotonic() < deadline:
             if self._process.poll() is not None and self._lines.empty():
-                raise RuntimeError(f"the process ended with {self._process.returncode}")
-        raise RuntimeError(f"the process said nothing for {seconds:g} s")
+                raise RuntimeError(f"the process ended with {self._process.returncode}: {self._errors()}")
+            with contextlib.suppress(queue.Empty):
+                text += self._lines.get(timeout=0.2)
+                with contextlib.suppress(ValueError):
+                    said: dict[str, Any] = json.loads(text)
+                    return said
+        raise RuntimeError(f"the process said nothing for {seconds:g} s: {self._errors()}")
+
+    def _errors(self) -> str:
+        return self._log.read_text()[-MAX_ERRORS:]
 
     def cpu_seconds(self) -> float:
         """Processor time of all its threads since its start."""
@@ -78,9 +85,15 @@ def child(
     own = {**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})}
     with log.open("a") as errors:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=own, stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, text=True
+            command,
+            cwd=ROOT,
+            env=own,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            stdin=subprocess.DEVNULL,
+            text=True,
         )
-        running = Child(process)
+        running = Child(process, log)
         try:
             yield running
         finally:

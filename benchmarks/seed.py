@@ -44,7 +44,9 @@ def add_owner(tx: Tx, key: str, base_url: str, rate_per_second: int) -> Owner:
     """A merchant and its connection to a sandbox at this address."""
     merchant = merchants.create_merchant(tx, WHO, name="Tea House")
     connection_id, merchant_id = new_id("con", tx.now), MerchantId(merchant.id)
-    sealed = KeyRing.parse(key).seal(json.dumps(SECRETS).encode(), aad=secrets_aad(connection_id, merchant_id))
+    sealed = KeyRing.parse(key).seal(
+        json.dumps(SECRETS).encode(), aad=secrets_aad(connection_id, merchant_id)
+    )
     new = NewConnection(
         id=connection_id,
         merchant_id=merchant_id,
@@ -61,7 +63,13 @@ def add_owner(tx: Tx, key: str, base_url: str, rate_per_second: int) -> Owner:
 
 
 def fill(
-    url: str, key: str, count: int, *, base_url: str = "http://127.0.0.1:9", due: bool = False, expired: bool = False
+    url: str,
+    key: str,
+    count: int,
+    *,
+    base_url: str = "http://127.0.0.1:9",
+    due: bool = False,
+    expired: bool = False,
 ) -> None:
     """Open payments: with an attempt that is `due` to be asked about, or `expired` without one."""
     database = open_database(url, statement_timeout_seconds=120)
@@ -85,7 +93,11 @@ def _write(database: Database, owner: Owner, numbers: Sequence[int], *, due: boo
         bulk_insert(tx, payment_moves, [move_row(row, tx.id) for row in rows])
         bulk_insert(tx, payments, rows)
         if due:
-            bulk_insert(tx, attempts, [attempt_row(owner, r["id"], n, tx.now) for n, r in zip(numbers, rows, strict=True)])
+            bulk_insert(
+                tx,
+                attempts,
+                [attempt_row(owner, r["id"], n, tx.now) for n, r in zip(numbers, rows, strict=True)],
+            )
 
     database.write_sync(write)
 
@@ -94,27 +106,31 @@ def payment_row(owner: Owner, number: int, now: int, expires_at: int) -> dict[st
     """An OPEN payment link as the API makes it."""
     created = now - 10 * MINUTE
     row: dict[str, Any] = dict.fromkeys(c.name for c in payments.columns)
-    return row | dict.fromkeys(ENTRY_FLAGS, False) | {
-        "id": new_id("pay", created),
-        "merchant_id": owner.merchant_id,
-        "short_code": new_short_code(),
-        "state": "OPEN",
-        "seq": 1,
-        "version": 1,
-        "amount": AMOUNT,
-        "currency": CURRENCY,
-        "description": "Two tickets for the evening show",
-        "reference": f"order-{number}",
-        "expires_at": expires_at,
-        "due_at": expires_at,
-        "opened_at": created,
-        "late_policy": "review",
-        "last_event_type": "CREATED",
-        "last_event_at": created,
-        "metadata": '{"cart":"4711"}',
-        "created_at": created,
-        "updated_at": created,
-    }
+    return (
+        row
+        | dict.fromkeys(ENTRY_FLAGS, False)
+        | {
+            "id": new_id("pay", created),
+            "merchant_id": owner.merchant_id,
+            "short_code": new_short_code(),
+            "state": "OPEN",
+            "seq": 1,
+            "version": 1,
+            "amount": AMOUNT,
+            "currency": CURRENCY,
+            "description": "Two tickets for the evening show",
+            "reference": f"order-{number}",
+            "expires_at": expires_at,
+            "due_at": expires_at,
+            "opened_at": created,
+            "late_policy": "review",
+            "last_event_type": "CREATED",
+            "last_event_at": created,
+            "metadata": '{"cart":"4711"}',
+            "created_at": created,
+            "updated_at": created,
+        }
+    )
 
 
 def move_row(payment: dict[str, Any], commit_id: str) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class Stub(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         assert self._transport is not None
@@ -59,7 +59,9 @@ class Stub(asyncio.Protocol):
         while END in self._buffer:
             head, _, self._buffer = self._buffer.partition(END)
             path = head.split(b" ", 2)[1].decode()
-            asyncio.get_running_loop().call_later(DELAY_SECONDS, self._answer, answer_for(path, paid=self._paid))
+            asyncio.get_running_loop().call_later(
+                DELAY_SECONDS, self._answer, answer_for(path, paid=self._paid)
+            )
 
     def _answer(self, whole: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():

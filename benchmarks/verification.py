@@ -106,7 +106,9 @@ async def _bare(port: int) -> Took:
 async def _ask_runs(place: Place, url: str, port: int) -> list[tuple[Took, Took]]:
     app = place.app(url)
     try:
-        connection = await app.db.read(lambda tx: tx.conn.exec_driver_sql("SELECT id FROM connections").scalar_one())
+        connection = await app.db.read(
+            lambda tx: tx.conn.exec_driver_sql("SELECT id FROM connections").scalar_one()
+        )
         claims = await app.db.write(partial(claim_due, {connection: COUNT}, app.ctx.patience.lease))
         return [((await timed(_ask_claims(app, claims)))[1], await _bare(port)) for _ in range(RUNS)]
     finally:
@@ -141,7 +143,9 @@ async def _settle_all(place: Place, url: str) -> Took:
 
     try:
         settings = app.settings
-        verifier = Verifier(app.ctx, in_flight=settings.verify_in_flight, batch=settings.verify_batch, report=count)
+        verifier = Verifier(
+            app.ctx, in_flight=settings.verify_in_flight, batch=settings.verify_batch, report=count
+        )
         _, took = await timed(verifier.drain())
     finally:
         await app.db.wakeups.stop()

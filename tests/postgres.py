@@ -102,9 +102,7 @@ def running_cluster():
         capture_output=True,
         cwd=home,
     )
-    options = (
-        f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={home} -c max_connections=300"
-    )
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={home} -c max_connections=300 -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c autovacuum=off"
     control = [str(binaries / "pg_ctl"), "-D", str(data), "-w", "-t", str(START_SECONDS)]
     subprocess.run(
         _as_postgres([*control, "-l", str(home / "log"), "-o", options, "start"]),

@@ -1,7 +1,6 @@
 """Fixtures of the web's tests: a shop that is served over real sockets."""
 
 import pytest
-
 from tests import a
 from tests.entrypoints.running_web import serving
 

@@ -11,15 +11,16 @@ from typing import Any
 import aiohttp
 import uvicorn
 from multidict import CIMultiDict
+from tests import a
 from yarl import URL
 
 from paystate.domain import merchants
 from paystate.entrypoints.web import create_web
 from paystate.kit.ids import MerchantId, System
 from paystate.machinery.secrets import fingerprint, new_api_key
-from tests import a
 
 WHO = System("tests")
+CALL_SECONDS = 40
 OWNER_KEY = "owner_test_credential_of_this_process"
 
 
@@ -63,7 +64,6 @@ class Web:
         key: str | None = "own",
         headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
         raw: Any = None,
-        timeout: float = 20,
     ) -> Reply:
         """One request; `key="own"` sends the merchant's key, None sends none."""
         lines = list(headers.items() if isinstance(headers, Mapping) else headers)
@@ -83,7 +83,7 @@ class Web:
             headers=lines,
             allow_redirects=False,
             skip_auto_headers=["Content-Type"],
-            timeout=aiohttp.ClientTimeout(total=timeout),
+            timeout=aiohttp.ClientTimeout(total=CALL_SECONDS),
         ) as answer:
             return Reply(answer.status, CIMultiDict(answer.headers), await answer.text())
 
@@ -102,7 +102,9 @@ class Web:
         assert made.status == 201, made.text
         return made.json
 
-    async def new_key(self, scopes: Sequence[str] = merchants.SCOPES, *, merchant_id: str | None = None) -> str:
+    async def new_key(
+        self, scopes: Sequence[str] = merchants.SCOPES, *, merchant_id: str | None = None
+    ) -> str:
         """A further key, of this merchant or another."""
         return await add_key(self.shop, merchant_id or self.shop.id, scopes)
 

@@ -1,14 +1,14 @@
-"""The corpus of bad input (security.md §4): always a problem document, never a 5xx, and the input is never echoed."""
+"""The corpus of bad input (docs/reference/bad-input.md): always a problem document, never a 5xx, and the input is never echoed."""
 
 import asyncio
 import json
 from typing import Any
 
 import pytest
+from tests.entrypoints.running_web import WHO, add_key
 
 from paystate.domain.merchants import create_merchant
 from paystate.kit.clock import DAY, SECOND, rfc3339
-from tests.entrypoints.running_web import WHO, add_key
 
 CANARY = "zq9canary"
 OK = {"amount": 1000, "currency": "EUR"}
@@ -113,7 +113,10 @@ async def test_fields_are_refused_by_a_stable_code(web) -> None:
         reply = await web.call("POST", "/api/payments", raw=json.dumps(sent).encode())
         assert (reply.status, reply.code) == (422, f"validation_failed:{code}"), (case, reply.text)
         assert CANARY not in reply.text, case
-        assert all(error["pointer"] != "" or code in ("unknown_field", "invalid_combination", "invalid_expiry") for error in reply.json["errors"]), (case, reply.text)
+        assert all(
+            error["pointer"] != "" or code in ("unknown_field", "invalid_combination", "invalid_expiry")
+            for error in reply.json["errors"]
+        ), (case, reply.text)
     assert await web.shop.rows("SELECT id FROM payments") == []
     assert await web.shop.rows("SELECT id FROM customers") == []
 
@@ -146,7 +149,11 @@ RAW: dict[str, tuple[bytes, int, str]] = {
     "BI19 exponent": (b'{"amount": 1e3, "currency": "EUR"}', 422, "validation_failed:invalid_type"),
     "BI19 NaN": (b'{"amount": NaN, "currency": "EUR"}', 400, "malformed_json"),
     "BI19 Infinity": (b'{"amount": Infinity, "currency": "EUR"}', 400, "malformed_json"),
-    "BI17 surrogate as name": (b'{"\\ud800": 1, "amount": 1, "currency": "EUR"}', 422, "validation_failed:invalid_characters"),
+    "BI17 surrogate as name": (
+        b'{"\\ud800": 1, "amount": 1, "currency": "EUR"}',
+        422,
+        "validation_failed:invalid_characters",
+    ),
 }
 
 
@@ -219,7 +226,9 @@ async def test_a_reading_key_does_not_write(web) -> None:
     key = await web.new_key(["payments:read"])
     reply = await web.post("/api/payments", raw=b"not json", key=key)
     assert (reply.status, reply.code) == (403, "insufficient_scope")
-    assert (await web.post("/api/api-keys", {"name": "x", "scopes": ["jobs"]}, key=await web.new_key(["admin"]))).status == 403
+    assert (
+        await web.post("/api/api-keys", {"name": "x", "scopes": ["jobs"]}, key=await web.new_key(["admin"]))
+    ).status == 403
 
 
 async def test_a_key_in_the_query_is_no_key(web) -> None:
@@ -283,7 +292,16 @@ async def test_cursors_belong_to_their_list_and_merchant(web) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["1", "-1", "%2e%2e%2fx", "%00", "x" * 10_000, "att_01h2xcejqtf2nbrexx3vqjhp41", "PAY_01H2XCEJQTF2NBREXX3VQJHP41", "pay_01h2xcejqtf2nbrexx3vqjhp41"],
+    [
+        "1",
+        "-1",
+        "%2e%2e%2fx",
+        "%00",
+        "x" * 10_000,
+        "att_01h2xcejqtf2nbrexx3vqjhp41",
+        "PAY_01H2XCEJQTF2NBREXX3VQJHP41",
+        "pay_01h2xcejqtf2nbrexx3vqjhp41",
+    ],
 )
 async def test_ids_of_nothing(web, name: str) -> None:
     """BI48: whatever the shape, the same 404."""
@@ -342,7 +360,11 @@ async def test_origins_that_the_merchant_listed(web) -> None:
         lambda tx: create_merchant(tx, WHO, name="Strict", return_origins=["https://shop.example"])
     )
     key = await add_key(web.shop, made.id, ["payments:write"])
-    for url, status in (("https://shop.example/x", 201), ("https://SHOP.example:443/", 201), ("https://shop.example.evil/", 422)):
+    for url, status in (
+        ("https://shop.example/x", 201),
+        ("https://SHOP.example:443/", 201),
+        ("https://shop.example.evil/", 422),
+    ):
         assert (await web.post("/api/payments", {**OK, "returnUrl": url}, key=key)).status == status, url
 
 
@@ -386,7 +408,9 @@ async def test_the_same_key_twenty_times_at_once(web) -> None:
         *(web.post("/api/payments", body(), headers={"Idempotency-Key": "once"}) for _ in range(20))
     )
     for reply in replies:
-        assert reply.status == 201 or (reply.code == "idempotency_in_progress" and "Retry-After" in reply.headers), reply.text
+        assert reply.status == 201 or (
+            reply.code == "idempotency_in_progress" and "Retry-After" in reply.headers
+        ), reply.text
     assert len({reply.text for reply in replies if reply.status == 201}) == 1
     assert len(await web.shop.rows("SELECT id FROM payments")) == 1
 
@@ -431,7 +455,10 @@ async def test_ten_checkouts_at_once_are_one(web) -> None:
     """BI76."""
     made = await web.payment()
     replies = await asyncio.gather(
-        *(web.post(f"/api/payment-links/{made['shortCode']}/checkout", {"provider": "sandbox"}, key=None) for _ in range(10))
+        *(
+            web.post(f"/api/payment-links/{made['shortCode']}/checkout", {"provider": "sandbox"}, key=None)
+            for _ in range(10)
+        )
     )
     assert {reply.status for reply in replies} == {200}
     assert len({reply.json["redirectUrl"] for reply in replies}) == 1
@@ -460,7 +487,11 @@ async def test_hosts_and_methods(web) -> None:
     made = await web.payment()
     status = f"/api/payment-links/{made['shortCode']}/status"
     assert (await web.get(status, headers={"Host": "evil.example"})).code == "invalid_host"
-    for method, path in (("TRACE", "/api/payments"), ("DELETE", f"/api/payments/{made['id']}"), ("PUT", status)):
+    for method, path in (
+        ("TRACE", "/api/payments"),
+        ("DELETE", f"/api/payments/{made['id']}"),
+        ("PUT", status),
+    ):
         reply = await web.call(method, path)
         assert (reply.status, reply.code) == (405, "method_not_allowed"), method
         assert "GET" in reply.headers["Allow"]
@@ -468,7 +499,11 @@ async def test_hosts_and_methods(web) -> None:
     assert "PATCH" in (await web.call("DELETE", f"/api/payments/{made['id']}")).headers["Allow"]
     overridden = await web.get(f"/api/payments/{made['id']}", headers={"X-HTTP-Method-Override": "DELETE"})
     assert overridden.status == 200
-    assert (await web.get(f"/api/payments/{made['id']}", headers={"Accept": "image/png", "Accept-Language": ";;;q="})).status == 200
+    assert (
+        await web.get(
+            f"/api/payments/{made['id']}", headers={"Accept": "image/png", "Accept-Language": ";;;q="}
+        )
+    ).status == 200
 
 
 async def test_versions(web) -> None:

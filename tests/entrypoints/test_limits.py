@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 
 import pytest
-
-from paystate.kit.clock import monotonic
 from tests import a
 from tests.entrypoints.running_web import serving
+
+from paystate.kit.clock import monotonic
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -44,7 +44,13 @@ async def talk(web, lines: list[bytes], *, more: bytes = b"", pauses: int = 0) -
 
 def head(web, *more: str) -> list[bytes]:
     host = web.base.removeprefix("http://")
-    lines = ["POST /api/payments HTTP/1.1", f"Host: {host}", f"Authorization: Bearer {web.key}", "Content-Type: application/json", *more]
+    lines = [
+        "POST /api/payments HTTP/1.1",
+        f"Host: {host}",
+        f"Authorization: Bearer {web.key}",
+        "Content-Type: application/json",
+        *more,
+    ]
     return [line.encode() for line in lines]
 
 
@@ -108,9 +114,16 @@ async def test_a_key_is_limited(database_url, tmp_path, clock) -> None:
 
 
 async def test_every_answer_carries_the_headers(web) -> None:
-    """Security.md §3, T54: also refusals, and never HSTS without https."""
+    """T54: also refusals, and never HSTS without https."""
     made = await web.payment()
-    paths = ["/api/payments", f"/api/payments/{made['id']}", "/api/nothing", "/healthz", "/readyz", "/metrics"]
+    paths = [
+        "/api/payments",
+        f"/api/payments/{made['id']}",
+        "/api/nothing",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+    ]
     paths += [f"/api/payment-links/{made['shortCode']}/{part}" for part in ("status", "qr.svg", "none")]
     paths += ["/api/openapi.json", "/api/payment-links/x/status"]
     for path in paths:

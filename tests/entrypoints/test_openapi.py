@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import traceback
 from typing import Any
 
 import pytest
@@ -12,12 +13,12 @@ from hypothesis.errors import Unsatisfiable
 from hypothesis.strategies import SearchStrategy
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import Failure
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
     status_code_conformance,
 )
-
 from tests import a
 from tests.entrypoints.running_web import serving
 from tests.entrypoints.test_tenants import jobs_of, operations, things
@@ -59,8 +60,11 @@ async def test_every_operation_is_described(web) -> None:
             if int(status) >= 400 and path != "/readyz":
                 assert list(answer["content"]) == ["application/problem+json"], (path, status)
                 assert answer["description"], (path, status)
-        for media in op.get("requestBody", {}).get("content", {}).values():
-            assert "example" in media, (method, path)
+        for body in (op.get("requestBody", {}), *op["responses"].values()):
+            assert body.get("content", {}).get("application/json", {"example": 1}).get("example"), (
+                method,
+                path,
+            )
 
 
 async def test_schemathesis_finds_nothing(web) -> None:
@@ -80,13 +84,17 @@ def explore(document: dict[str, Any], base: str, key: str, own: dict[str, str]) 
         if operation.method == "post" and operation.path in WAITING:
             continue
         ids = {name: own[name] for name in re.findall(r"\{(\w+)\}", operation.path) if name in own}
-        for mode, known in ((GenerationMode.POSITIVE, ids), (GenerationMode.POSITIVE, {}), (GenerationMode.NEGATIVE, {})):
+        for mode, known in (
+            (GenerationMode.POSITIVE, ids),
+            (GenerationMode.POSITIVE, {}),
+            (GenerationMode.NEGATIVE, {}),
+        ):
             try:
                 _try(operation.as_strategy(mode, path_parameters=known or None), base, key, session)
             except Unsatisfiable:
                 continue  # nothing about this operation can be wrong
-            except Exception as failure:
-                failures.append(f"{operation.label} {mode}: {failure}")
+            except (Failure, BaseExceptionGroup) as failure:
+                failures.append(f"{operation.label} {mode}: " + "".join(traceback.format_exception(failure)))
     session.close()
     assert not failures, "\n\n".join(failures)
 

@@ -5,6 +5,8 @@ import re
 from typing import Any
 
 import pytest
+from tests import a
+from tests.entrypoints.running_web import WHO, serving
 
 from paystate.domain import cases
 from paystate.domain.cases import NewCase
@@ -12,8 +14,6 @@ from paystate.domain.connections import NewProviderEvent, body_aad, inbox_store
 from paystate.domain.merchants import SCOPES
 from paystate.kit.ids import new_id
 from paystate.machinery.jobs import JobEngine, job
-from tests import a
-from tests.entrypoints.running_web import WHO, serving
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 PREFIXES = {
@@ -106,7 +106,9 @@ async def test_no_credential_and_every_wrong_scope(web) -> None:
     for method, path, op in await operations(web):
         if op["x-scope"] == "public":
             continue
-        address = filled(path, dict.fromkeys([*PREFIXES, "customer", "name", "idOrCode", "shortCode"], "nothing"))
+        address = filled(
+            path, dict.fromkeys([*PREFIXES, "customer", "name", "idOrCode", "shortCode"], "nothing")
+        )
         bare = await web.call(method, address, key=None)
         assert (bare.status, bare.code) == (401, "unauthenticated"), (method, path)
         needed = "jobs" if op["x-scope"] == "cron" else op["x-scope"]
@@ -134,7 +136,7 @@ async def test_another_merchants_ids_are_unknown(web) -> None:
         assert shown[0] == shown[1], (method, path)
         tried += 1
     assert tried >= 20
-    for method, path, op in await operations(web):
+    for method, path, _ in await operations(web):
         if method == "GET" and set(re.findall(r"\{(\w+)\}", path)) <= set(own) and "{" in path:
             assert (await web.get(filled(path, own))).status == 200, path
     payment = await web.get(f"/api/payments/{own['paymentId']}")
@@ -144,7 +146,9 @@ async def test_another_merchants_ids_are_unknown(web) -> None:
 async def test_lists_hold_only_ones_own(web) -> None:
     own = await things(web)
     _, stranger = await web.other_merchant()
-    for _, path, op in [o for o in await operations(web) if o[0] == "GET" and o[2]["operationId"].startswith("list")]:
+    for _, path, op in [
+        o for o in await operations(web) if o[0] == "GET" and o[2]["operationId"].startswith("list")
+    ]:
         if "{" in path or op["x-scope"] == "cron" or path == "/api/providers":
             continue
         mine, theirs = (await web.get(path)).json["data"], (await web.get(path, key=stranger)).json["data"]
@@ -153,14 +157,37 @@ async def test_lists_hold_only_ones_own(web) -> None:
     for query in (f"customerId={own['customerId']}", "bundleId=gold"):
         assert (await web.get(f"/api/payments?{query}", key=stranger)).json["data"] == []
     assert (await web.get("/api/payments/stats", key=stranger)).json["pending"]["total"] == 0
-    taken = await web.post("/api/payments", {"amount": 1, "currency": "EUR", "customerId": own["customerId"]}, key=stranger)
+    taken = await web.post(
+        "/api/payments", {"amount": 1, "currency": "EUR", "customerId": own["customerId"]}, key=stranger
+    )
     assert (taken.status, taken.code) == (404, "not_found")
 
 
 async def test_fields_nobody_may_set(web) -> None:
     """T37: every column of the row that is not a field of the request."""
-    columns = ["id", "state", "status", "seq", "version", "merchantId", "shortCode", "slot", "slotKey", "dueAt", "late", "paidAt"]
-    columns += ["transactionId", "transactionAmount", "paymentMethod", "resolvedByHand", "createdAt", "reviewReason", "orderId"]
+    columns = [
+        "id",
+        "state",
+        "status",
+        "seq",
+        "version",
+        "merchantId",
+        "shortCode",
+        "slot",
+        "slotKey",
+        "dueAt",
+        "late",
+        "paidAt",
+    ]
+    columns += [
+        "transactionId",
+        "transactionAmount",
+        "paymentMethod",
+        "resolvedByHand",
+        "createdAt",
+        "reviewReason",
+        "orderId",
+    ]
     made = await web.payment()
     for column, method in itertools.product(columns, ("POST", "PATCH")):
         path = "/api/payments" if method == "POST" else f"/api/payments/{made['id']}"

@@ -61,6 +61,14 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def _group_of(stat: Path) -> int | None:
+    """The process group that a line of /proc/…/stat names; None when the process is just gone."""
+    try:
+        return int(stat.read_text().rpartition(")")[2].split()[2])
+    except OSError:
+        return None
+
+
 class Process:
     """One `paystate` process and its lives: each start is a new life with its own output and failpoint log."""
 
@@ -114,6 +122,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     async def ready(self) -> None:
@@ -162,11 +171,22 @@ class Process:
             await self.ended()
 
     def abandon(self) -> None:
-        """At the end of a test, whatever happened: nothing of it stays behind."""
-        if self._child is not None and self._child.poll() is None:
-            self._child.kill()
-        if self._child is not None:
-            self._child.wait(STOP_SECONDS)
+        """At the end of a test, whatever happened: nothing of it, and nothing that it started, stays behind."""
+        if self._child is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.wait(STOP_SECONDS)
+
+    def children(self) -> list[int]:
+        """The processes that this one has started and that live."""
+        pid = self.pid
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def left_behind(self) -> list[str]:
+        """What still runs of its own group, after its end."""
+        groups = [path for path in Path("/proc").glob("[0-9]*/stat") if _group_of(path) == self.pid]
+        return [str(path.parent) for path in groups]
 
     def tail(self) -> str:
         telling = [line for line in self.words().splitlines() if '"level": "info"' not in line]

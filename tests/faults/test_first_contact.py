@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from tests.faults.customers import Customers
 from tests.faults.processes import Installation, until
 
 from paystate.kit.clock import monotonic
 
+pytestmark = pytest.mark.timeout(240)
 FLOOD = 2_000
 FLOOD_AT_ONCE = 50
 MIN_GAP_SECONDS = 1.0

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import threading
 from dataclasses import replace
 
 import pytest
@@ -10,12 +11,13 @@ from tests import a
 
 from paystate.domain import connections
 from paystate.domain.connections import NewConnection, secrets_aad
-from paystate.domain.payments import AttemptState, Outcome, State, Trigger, attempt_store
-from paystate.domain.payments.port import NoAnswer
+from paystate.domain.payments import AttemptState, Outcome, State, Step, Trigger, attempt_store, store
+from paystate.domain.payments.port import NoAnswer, StartRefused
 from paystate.flows import cancel_payment as cancelling
 from paystate.flows.ask_provider import ask_provider
 from paystate.flows.cancel_payment import cancel_payment
 from paystate.flows.expire_payments import expire_payments
+from paystate.flows.move_payment import move_payments
 from paystate.flows.settlement_rows import Asked
 from paystate.flows.start_checkout import _record_attempt, _Wanted, order_of, start_checkout
 from paystate.flows.verify_payments import apply_answers, claim_these, verify_now
@@ -78,9 +80,7 @@ async def _two_live(shop, **values):
 
 async def _asked(shop, *attempts):
     ctx = shop.app.ctx
-    claims = await ctx.db.write(
-        lambda tx: claim_these([x.id for x in attempts], ctx.patience.lease, tx)
-    )
+    claims = await ctx.db.write(lambda tx: claim_these([x.id for x in attempts], ctx.patience.lease, tx))
     by_id = {c.attempt.id: c for c in claims}
     return [await ask_provider(ctx, by_id[x.id]) for x in attempts]
 
@@ -157,13 +157,6 @@ async def test_no_second_checkout_starts_while_the_first_is_processing(shop, clo
 
 async def test_a_cancel_beside_a_start_never_leaves_a_live_checkout_of_a_cancelled_payment(shop) -> None:
     """PostgreSQL: the attempt that is being inserted is invisible to whoever locked "all attempts" before it."""
-    await _beside_a_start(
-        shop, lambda payment: cancel_payment(shop.app.ctx, shop.id, payment.id, actor="key:test")
-    )
-
-
-async def _beside_a_start(shop, act) -> None:
-    """Run `act` while a start has locked the payment and inserted its attempt, but has not committed."""
     if shop.app.db.dialect != "postgresql":
         pytest.skip("one writer: nothing runs beside it")
     ctx, loop = shop.app.ctx, asyncio.get_running_loop()
@@ -171,7 +164,7 @@ async def _beside_a_start(shop, act) -> None:
     reference = new_provider_reference()
     account = ctx.account(shop.connection)
     request = ctx.provider("sandbox").prepare(account, order_of(ctx, payment, shop.connection, reference))
-    inserted, go = asyncio.Event(), __import__("threading").Event()
+    inserted, go = asyncio.Event(), threading.Event()
 
     def start(tx):
         made = _record_attempt(
@@ -183,7 +176,7 @@ async def _beside_a_start(shop, act) -> None:
 
     starting = asyncio.ensure_future(ctx.db.write(start))
     await inserted.wait()
-    acting = asyncio.ensure_future(act(payment))
+    acting = asyncio.ensure_future(cancel_payment(ctx, shop.id, payment.id, actor="key:test"))
     async with asyncio.timeout(5):
         while not await shop.rows("SELECT 1 AS x FROM pg_locks WHERE NOT granted"):
             await asyncio.sleep(0.01)
@@ -208,7 +201,7 @@ async def test_an_attempt_started_beside_a_failing_one_keeps_the_payment_open(sh
     answers = await _asked(shop, first)
     reference = new_provider_reference()
     request = ctx.provider("other").prepare(ctx.account(other), order_of(ctx, payment, other, reference))
-    inserted, go = asyncio.Event(), __import__("threading").Event()
+    inserted, go = asyncio.Event(), threading.Event()
 
     def start(tx):
         made = _record_attempt(_Wanted(ctx.patience, a.WHO, payment.id, other, reference, request), tx)
@@ -236,11 +229,10 @@ async def test_a_checkout_left_live_on_a_final_payment_is_closed(shop, clock) ->
     payment, attempt = await shop.opened()
 
     def cancel_blindly(tx):
-        from paystate.domain.payments import Step, store
-        from paystate.flows.move_payment import move_payments
-
         locked = store.lock(tx, a.WHO, [payment.id])[payment.id]
-        move_payments(tx, a.WHO, [Step(locked, State.CANCELED, "operator:x", "by hand")], shop.app.ctx.patience)
+        move_payments(
+            tx, a.WHO, [Step(locked, State.CANCELED, "operator:x", "by hand")], shop.app.ctx.patience
+        )
 
     await shop.app.db.write(cancel_blindly)
     for _ in range(3):
@@ -351,3 +343,18 @@ async def test_a_wrong_object_never_fails_a_payment(shop, clock) -> None:
     foreign = replace(answer.verdict, reference="someotherreference01", checkout_id="chk_foreign")
     await apply_answers(shop.app.ctx, [replace(answer, verdict=foreign)])
     assert (await shop.now(payment)).state is State.OPEN
+
+
+async def test_a_reference_the_provider_has_already_is_no_refusal(shop) -> None:
+    """409 "there is a checkout for this reference" (its key is forgotten there): something WAS made, it must be asked about."""
+    ctx = shop.app.ctx
+    payment, attempt = await shop.opened()
+    account, sandbox = ctx.account(shop.connection), ctx.provider("sandbox")
+    request = sandbox.prepare(account, order_of(ctx, payment, shop.connection, attempt.provider_reference))
+    try:
+        started = await sandbox.start(account, request, idempotency_key="paystate-forgotten-key")
+        assert started.checkout_id == attempt.checkout_id
+    except NoAnswer:
+        pass
+    except StartRefused as error:
+        pytest.fail(f"taken for a refusal for good: {error.reason}")

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import importlib
+import os
 import signal
 from collections import Counter
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 from tests.faults.customers import Customers
 from tests.faults.processes import CRON_SECRET, Installation, Process, installation, until
 from tests.house.source import ROOT
@@ -73,6 +75,7 @@ def test_every_failpoint_has_its_kill() -> None:
         assert "{STATEMENT}=kill@" in (ROOT / path).read_text()
 
 
+@pytest.mark.timeout(300)
 async def test_a_kill_at_every_failpoint_loses_and_doubles_nothing(database_url: str, tmp_path: Path) -> None:
     async with installation(database_url, tmp_path) as shop, Customers(shop) as people:
         roles = ["serve"] if shop.is_sqlite else [WEB, WORKER]
@@ -94,6 +97,32 @@ async def test_a_kill_at_every_failpoint_loses_and_doubles_nothing(database_url:
         await shop.stop_all()
         await _one_checkout_each(people)
         _runs_have_ended(shop)
+        report = await shop.audit()
+        assert (report.broken, report.sound) == ([], True), report.as_result()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_what_dies_under_serve_comes_back(database_url: str, tmp_path: Path) -> None:
+    """K18: web and worker killed at once by their ids; `serve` starts both again, and the payment goes its way."""
+    async with installation(database_url, tmp_path) as shop, Customers(shop) as people:
+        serve = shop.add("serve")
+        await serve.start()
+        await until(lambda: "worker_started" in serve.words(), DEATH_SECONDS, "the worker is at work")
+        payment = await people.create("outlives-them")
+        checkout = await people.check_out(payment)
+        killed = serve.children()
+        assert len(killed) == 2
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        await people.pay(checkout)
+        await people.reaches(payment, "PAID")
+        revived = serve.children()
+        assert len(revived) == 2
+        assert not set(revived) & set(killed)
+        await people.nothing_acknowledged_is_missing()
+        serve.ask_to_stop()
+        assert await serve.ended() == 0
+        assert serve.left_behind() == []
         report = await shop.audit()
         assert (report.broken, report.sound) == ([], True), report.as_result()
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
+import pytest
 from tests.faults.customers import Customers
 from tests.faults.processes import Installation, installation, until
 
@@ -21,6 +22,7 @@ PATHS = (
 )
 
 
+@pytest.mark.timeout(300)
 async def test_each_payment_is_settled_once_whoever_races(database_url: str, tmp_path) -> None:
     """On PostgreSQL over four processes, on SQLite over the API of its one."""
     names = ["serve"] if database_url.startswith("sqlite") else ["web", "web", "worker", "worker"]
@@ -32,7 +34,7 @@ async def test_each_payment_is_settled_once_whoever_races(database_url: str, tmp
         references = {row["checkout_id"]: row["provider_reference"] for row in shop.rows(ATTEMPTS)}
         await shop.sandbox.fault("webhook", "duplicate", count=SENT_BY_PROVIDER)
         statuses = await in_turns([_hints(people, *one, references[one[2]]) for one in opened], AT_ONCE)
-        assert {status for answers in statuses for status in answers} <= {200, 303, 404}
+        assert {status for answers in statuses for status in answers} <= {200, 202, 303}
         assert {len(answers) + SENT_BY_PROVIDER for answers in statuses} == {20}
         await until(lambda: _all_settled(shop), 30, "every payment is paid and every webhook handled")
         await people.nothing_acknowledged_is_missing()

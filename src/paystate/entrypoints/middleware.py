@@ -20,7 +20,7 @@ COMMON_HEADERS = (
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=(), payment=()"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
-"""What every answer carries unless it says something of its own (security.md §3); the CSP is that of the API."""
+"""What every answer carries unless it says something of its own; the CSP is that of the API."""
 
 STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 NO_STORE = (b"cache-control", b"no-store")

@@ -46,7 +46,7 @@ def migrate_database(settings: Settings) -> None:
 
 
 def _make_private(database: Path) -> None:
-    """The file is its owner's alone, and SQLite gives its companions the same rights (security.md, SQLite)."""
+    """The file is its owner's alone, and SQLite gives its companions the same rights (T36)."""
     database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(database, os.O_RDWR | os.O_CREAT, PRIVATE))
     database.chmod(PRIVATE)

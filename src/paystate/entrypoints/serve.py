@@ -13,6 +13,7 @@ import uvloop
 
 from paystate.app import App, running_app
 from paystate.entrypoints.data_dir import announced, hold, new_owner_key
+from paystate.entrypoints.http_protocol import BoundedProtocol
 from paystate.entrypoints.operations import operations
 from paystate.entrypoints.prepare import prepare_database
 from paystate.entrypoints.stopping import stopped_by_signals
@@ -25,7 +26,6 @@ from paystate.machinery.secrets import fingerprint
 from paystate.machinery.settings import Settings
 
 KEEP_ALIVE_SECONDS = 5
-MAX_HEAD_BYTES = 16_384
 BACKLOG = 2_048
 WEB_GRACE_SECONDS = 8
 """What is under way, and streams that never end, may go on so long after a stop; below the worker's grace."""
@@ -119,10 +119,10 @@ async def _serve_web(
 
 
 def _config(web: Any) -> uvicorn.Config:
-    """What security.md asks of the server; limits on requests are the web's own middleware."""
+    """What keeps the server itself from being too trusting (F7) or too patient (F4); limits on running requests are the web's own middleware."""
     return uvicorn.Config(
         web,
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         log_config=None,
         access_log=False,
@@ -131,7 +131,6 @@ def _config(web: Any) -> uvicorn.Config:
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=WEB_GRACE_SECONDS,
-        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
     )
 
 

@@ -119,7 +119,7 @@ class StatusLane:
         if self._trusts:
             self._proxies.look(scope, facts)
         try:
-            await self._serve(scope, send, facts, name, host or b"", known)
+            await self._serve(scope, send, facts, name=name, host=host or b"", known=known)
         except PaystateError as error:
             await self._refuse(error, scope, send, facts)
         except Exception:
@@ -131,7 +131,14 @@ class StatusLane:
         await self._reads.close()
 
     async def _serve(
-        self, scope: Scope, send: Send, facts: Incoming, name: str, host: bytes, known: bytes | None
+        self,
+        scope: Scope,
+        send: Send,
+        facts: Incoming,
+        *,
+        name: str,
+        host: bytes,
+        known: bytes | None,
     ) -> None:
         if not self._served(host):
             raise Refused("This host is not served here.", code="invalid_host")

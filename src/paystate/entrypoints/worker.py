@@ -21,7 +21,7 @@ from paystate.machinery.jobs import Change, JobEngine
 from paystate.machinery.logs import get_logger
 
 GRACE_SECONDS = 10.0
-"""What is under way may take so long to end after the process was asked to stop (faults.md, K19)."""
+"""What is under way may take so long to end after the process was asked to stop (fault K19)."""
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0

@@ -94,7 +94,7 @@ def check_liveness(tx: Tx, patience: Patience, known: Known) -> list[Checked]:
 
 
 def storage_problems(tx: Tx) -> list[str]:
-    """What SQLite says about its own file (security.md, F2), at most so many; PostgreSQL has its own tools."""
+    """What SQLite says about its own file (F2), at most so many; PostgreSQL has its own tools."""
     return list(_sqlite_problems(tx)) if tx.on_sqlite else []
 
 

@@ -205,7 +205,7 @@ def _expire_stale(tx: Tx, who: MerchantId, customer_id: str | None) -> list[Paym
 def _payment_of(
     new: NewPayment, merchant: Merchant, customer_id: str | None, now: Instant, patience: Patience
 ) -> Payment:
-    """The row of a new payment; what its clock says is decided here once and carried (requirements, "Which clock")."""
+    """The row of a new payment; what its clock says is decided here once and carried (docs/reference/payment-states.md)."""
     slot = f"bundle:{customer_id}:{new.bundle_id}" if customer_id and new.bundle_id else None
     state = State.DRAFT if new.draft else State.OPEN
     payment = Payment(

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
-import sqlalchemy as sa
 
 from paystate.domain import connections, merchants
 from paystate.domain.payments import Attempt, Payment, State, Step, attempt_store, schedule, store
@@ -17,7 +16,7 @@ from paystate.kit.clock import Instant
 from paystate.kit.errors import Conflict, Refused
 from paystate.kit.ids import MerchantId, System
 from paystate.kit.money import Money
-from paystate.machinery.db import Tx
+from paystate.machinery.db import ConstraintRefused, Tx
 
 UNSET: Final = "\0"
 """Stands for a field that a change leaves alone; no clean text contains it."""
@@ -59,7 +58,13 @@ class _SlotTaken(Exception):
 
 
 def edit(
-    ctx: Context, who: MerchantId, payment_id: str, changes: PaymentChanges, version: int | None, tx: Tx
+    ctx: Context,
+    who: MerchantId,
+    payment_id: str,
+    changes: PaymentChanges,
+    tx: Tx,
+    *,
+    version: int | None,
 ) -> Payment:
     """Change a DRAFT or OPEN payment, inside the caller's transaction.
 
@@ -183,7 +188,7 @@ async def _into_slot(
     for round_ in range(ROUNDS):
         try:
             return await ctx.db.write(work)
-        except sa.exc.IntegrityError:
+        except ConstraintRefused:
             continue  # somebody was faster: the next round sees them
         except _SlotTaken as taken:
             holder = await ask_about_holder(ctx, who, taken.holder)

@@ -50,7 +50,7 @@ from paystate.machinery.db import Tx
 from paystate.machinery.failpoints import declare, failpoint
 
 NOT_THERE_GRACE = 10 * MINUTE
-"""So long a provider may not know a checkout it has just made (security.md, F13)."""
+"""So long a provider may not know a checkout it has just made (F13)."""
 
 BEFORE_COMMIT = declare("verify.before_commit", "verdicts are applied, the commit has not begun")
 

@@ -238,7 +238,7 @@ def refund_row(receipt: Mapping[str, Any], decision: Decision, tx: Tx) -> dict[s
 def journal_of(
     asked: Asked, verdict: Verdict, payment: Payment, decision: Decision, now: Instant
 ) -> Journal | None:
-    """Money always has a ledger account, except test-mode or foreign money, which is a case (domain.md, Journals)."""
+    """Money always has a ledger account, except test-mode or foreign money, which is a case."""
     assert verdict.amount is not None
     assert verdict.currency is not None
     money = Money(verdict.amount, verdict.currency)

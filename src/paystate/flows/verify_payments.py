@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 from paystate.domain import connections
 from paystate.domain.payments import Attempt, AttemptState, Trigger, attempt_store, store
@@ -69,11 +70,21 @@ def _with_context(tx: Tx, claimed: Sequence[Attempt]) -> list[Claim]:
     ]
 
 
-def due_by_connection(tx: Tx) -> list[tuple[str, str, int]]:
-    """(connection id, budget key, calls per second) of active connections that have something due."""
-    found = attempt_store.connections_with_due(tx, WHO, active=connections.active_ids())
-    known = connections.get_many(tx, WHO, found)
-    return [(c.id, c.id, c.rate_per_second) for c in known.values()]
+class Due(NamedTuple):
+    """An active connection with attempts that are due, counted up to a limit, and its calls per second."""
+
+    connection_id: str
+    rate_per_second: int
+    attempts: int
+
+
+def due_by_connection(at_most: int, tx: Tx) -> list[Due]:
+    """Who has something due, and how much of it: a budget is granted only for what will be asked."""
+    counts = dict(
+        attempt_store.connections_with_due(tx, WHO, active=connections.active_ids(), at_most=at_most)
+    )
+    known = connections.get_many(tx, WHO, list(counts))
+    return [Due(c.id, c.rate_per_second, counts[c.id]) for c in known.values()]
 
 
 async def apply_answers(ctx: Context, batch: Sequence[Asked]) -> list[Settled]:
@@ -225,13 +236,18 @@ class Verifier:
         """Until nothing is due any more, and every answer is written: for the command line, jobs and tests."""
         applier = asyncio.create_task(self._apply_forever())
         try:
-            while await self._claim_once() or self._asking:
-                if self._asking:
-                    await asyncio.wait(self._asking, return_when=asyncio.FIRST_COMPLETED)
-                await self._answers.join()
-            await self._answers.join()
+            while await self._claim_once() or await self._finish_some():
+                pass
         finally:
             applier.cancel()
+
+    async def _finish_some(self) -> bool:
+        """Wait for answers; once none is missing and all are written, claim what they made due. False: it is over."""
+        if self._asking:
+            await asyncio.wait(self._asking, timeout=CLAIM_LINGER_SECONDS)
+            return True
+        await self._answers.join()
+        return await self._claim_once()
 
     @property
     def _free(self) -> int:
@@ -255,7 +271,7 @@ class Verifier:
         if not free:
             return True
         try:
-            due = await self.ctx.db.read(due_by_connection)
+            due = await self.ctx.db.read(partial(due_by_connection, free))
             if not due:
                 return False
             grants = await self._grants(due, free)
@@ -271,16 +287,17 @@ class Verifier:
             self._start(claim, grants[claim.connection.id].pop(0))
         return bool(claims)
 
-    async def _grants(self, due: Sequence[tuple[str, str, int]], free: int) -> dict[str, list[float]]:
-        """Round robin: each connection gets its share of the free slots, as far as its budget goes."""
+    async def _grants(self, due: Sequence[Due], free: int) -> dict[str, list[float]]:
+        """Round robin: each connection gets its share of the free slots, as far as its budget and its need go."""
         share = max(1, free // len(due))
-        served = due[:free]
-        return {
-            connection_id: list(
-                await self.ctx.pacer.grant(key, rate, share, horizon_seconds=GRANT_AHEAD_SECONDS)
+        grants: dict[str, list[float]] = {}
+        for connection_id, rate, attempts in due[:free]:
+            wanted = min(share, attempts)
+            times = await self.ctx.pacer.grant(
+                connection_id, rate, wanted, horizon_seconds=GRANT_AHEAD_SECONDS
             )
-            for connection_id, key, rate in served
-        }
+            grants[connection_id] = list(times)
+        return grants
 
     def _start(self, claim: Claim, at: float) -> None:
         task = asyncio.create_task(self._ask(claim, at))

@@ -66,7 +66,7 @@ def rfc3339_or_none(at: Instant | int | None) -> str | None:
 
 
 def parse_rfc3339(text: str) -> Instant:
-    """An instant from RFC 3339 with an offset. Raises ValueError for anything else (security.md, F10)."""
+    """An instant from RFC 3339 with an offset. Raises ValueError for anything else (F10)."""
     if _RFC3339.match(text) is None:
         raise ValueError("not an RFC 3339 date and time with an offset")
     moment = datetime.fromisoformat(text)

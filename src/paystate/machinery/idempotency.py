@@ -1,4 +1,4 @@
-"""Idempotency keys: a POST sent twice does its work once and is answered alike (api.md, writes; invariant 15)."""
+"""Idempotency keys: a POST sent twice does its work once and is answered alike (invariant 15)."""
 
 import hashlib
 import json

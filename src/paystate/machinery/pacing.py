@@ -1,4 +1,4 @@
-"""Outgoing budgets: at most so many calls a second per key, evenly spaced, counted when granted (domain.md, Verification)."""
+"""Outgoing budgets: at most so many calls a second per key, evenly spaced, counted when granted (docs/reference/payment-states.md)."""
 
 from collections import deque
 from functools import partial

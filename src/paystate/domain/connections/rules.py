@@ -24,7 +24,7 @@ DEFAULT_RATE_PER_SECOND = 20
 
 
 def secrets_aad(connection_id: str, merchant_id: str) -> str:
-    """Where a connection's sealed secrets belong: they open nowhere else (security.md, T36)."""
+    """Where a connection's sealed secrets belong: they open nowhere else (T36)."""
     return f"connections,secrets,{connection_id},{merchant_id}"
 
 

@@ -15,7 +15,7 @@ from paystate.kit.text import clean_email, clean_text
 MAX_EXTERNAL_ID_LENGTH = 255
 MAX_PHONE_LENGTH = 32
 IDENTIFIERS = ("external_id", "phone", "email")
-"""In the order in which they are believed (domain.md, Customer); our own id comes before them."""
+"""In the order in which they are believed (docs/reference/payment-states.md); our own id comes before them."""
 
 _PHONE = re.compile(r"\+?[0-9 ()./-]+\Z")
 _LIKE_A_PHONE = re.compile(r"[+0]")
@@ -146,7 +146,7 @@ def readings(text: str, region: str | None) -> Identity:
 
 
 def refuse_unreadable_phone(text: str, identity: Identity) -> None:
-    """Say that a phone was not understood rather than that its customer is unknown (security.md, BI91)."""
+    """Say that a phone was not understood rather than that its customer is unknown (BI91)."""
     if identity.phone is None and _PHONE.match(text) and _LIKE_A_PHONE.match(text):
         raise _invalid_phone("/customer")
 

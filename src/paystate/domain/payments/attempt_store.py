@@ -106,8 +106,10 @@ def named(
     return [record(row) for row in tx.rows(statement.order_by(c.id).limit(ATTEMPTS_PER_PAYMENT))]
 
 
-def connections_with_due(tx: Tx, who: System, *, active: sa.Select[Any]) -> list[str]:
-    """Connections (of those active) that have an attempt due and unleased, to be served in turn."""
+def connections_with_due(
+    tx: Tx, who: System, *, active: sa.Select[Any], at_most: int
+) -> list[tuple[str, int]]:
+    """Connections (of those active) that have attempts due and unleased, and how many, counted up to `at_most`."""
     del who
     c = attempts.c
     free = sa.or_(c.lease_until.is_(None), c.lease_until <= tx.now)
@@ -116,8 +118,10 @@ def connections_with_due(tx: Tx, who: System, *, active: sa.Select[Any]) -> list
     due = sa.select(sa.literal(1)).where(
         c.connection_id == listed.c.id, c.check_band.in_(BANDS), c.next_check_at <= tx.now, free
     )
-    statement = sa.select(listed.c.id).where(sa.exists(due)).limit(CONNECTIONS_LIMIT)
-    return [row[0] for row in tx.rows(statement)]
+    some = due.limit(at_most).correlate(listed).subquery("some")
+    count = sa.select(sa.func.count()).select_from(some).scalar_subquery().correlate(listed)
+    statement = sa.select(listed.c.id, count).where(sa.exists(due)).limit(CONNECTIONS_LIMIT)
+    return [(row[0], row[1]) for row in tx.rows(statement)]
 
 
 def claim(tx: Tx, who: System, connection_id: str, *, limit: int, lease_us: int) -> list[Attempt]:

@@ -1,4 +1,4 @@
-"""What follows from an answer: pure rules from (payment, attempts, verdict) to a decision (domain.md, payments.md)."""
+"""What follows from an answer: pure rules from (payment, attempts, verdict) to a decision (docs/reference/payment-states.md)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace

@@ -7,7 +7,7 @@ from paystate.domain.payments.states import ENDED, AttemptState, State
 from paystate.kit.clock import DAY, HOUR, MINUTE, SECOND, Instant
 
 MIN_GAP = 1 * SECOND
-"""No attempt is asked about more often, whatever hints come (domain.md, Verification)."""
+"""No attempt is asked about more often, whatever hints come (docs/reference/payment-states.md)."""
 
 UNPAID_GAP = 60 * SECOND
 """Two PENDING answers so far apart since the last hint say that the customer went away."""
@@ -109,7 +109,7 @@ def look_after_silence(attempt: Attempt, now: Instant, retry_after: int | None) 
 def due_at(
     payment: Payment, state: State, pending_since: Instant | None, patience: Patience
 ) -> Instant | None:
-    """When the clock of the state runs out (requirements, "Which clock applies"); None: never."""
+    """When the clock of the state runs out (docs/reference/payment-states.md); None: never."""
     if state is State.PENDING_VERIFICATION and pending_since is not None:
         return Instant(pending_since + patience.pending_limit)
     if state in (State.OPEN, State.FAILED):

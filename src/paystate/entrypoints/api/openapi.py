@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document: the framework's, with our problems, credentials and examples in place of its own."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from starlette.routing import BaseRoute
 
 from paystate.entrypoints.api.guard import CRON, PUBLIC, SCOPE
 from paystate.entrypoints.api.operation import PROBLEMS, STATUS, codes_of
+from paystate.entrypoints.api.status_document import STATUS_ITEM, STATUS_PATH
 
 PROBLEM = "#/components/schemas/Problem"
 PROBLEM_SCHEMA: Mapping[str, Any] = {
@@ -47,7 +49,15 @@ DESCRIPTION = (
     "Amounts are whole numbers of minor units; times are RFC 3339 in UTC. Errors are application/problem+json with a stable "
     "`code`. Another merchant's id answers exactly like an unknown one."
 )
-STATUS_PATH = "/api/payment-links/{idOrCode}/status"
+EXAMPLES: Mapping[str, Any] = {
+    "string": "…",
+    "integer": 1,
+    "number": 1,
+    "boolean": True,
+    "array": [],
+    "object": {},
+}
+EXAMPLE_DEPTH = 6
 
 
 def document(routes: Sequence[BaseRoute], version: str) -> bytes:
@@ -64,7 +74,7 @@ def document(routes: Sequence[BaseRoute], version: str) -> bytes:
         "key": {"type": "http", "scheme": "bearer", "description": "An API key: psk_…"},
         "cron": {"type": "apiKey", "in": "header", "name": "x-cron-secret"},
     }
-    raw["paths"][STATUS_PATH] = _status_path()
+    raw["paths"][STATUS_PATH] = copy.deepcopy(STATUS_ITEM)
     for item in raw["paths"].values():
         for method, operation in item.items():
             _finish(method, operation, schemas)
@@ -101,104 +111,26 @@ def _security(scope: str) -> list[dict[str, list[str]]]:
 
 
 def _add_examples(operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> None:
-    """Each body shows the example of its model."""
+    """Each JSON body shows the example of its model, or one made from its schema."""
     bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
     for body in bodies:
-        for kind, media in body.get("content", {}).items():
-            found = _example(media.get("schema", {}), schemas) if kind == "application/json" else None
-            if found is not None:
-                media["example"] = found
+        media = body.get("content", {}).get("application/json")
+        if media is not None and "example" not in media:
+            media["example"] = _example(media.get("schema", {}), schemas)
 
 
-def _example(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Any:
-    named = schemas.get(str(schema.get("$ref", "")).rpartition("/")[2], schema)
-    if named.get("examples"):
-        return named["examples"][0]
-    data = named.get("properties", {}).get("data")
-    if data is None or "items" not in data:
-        return None
-    item = _example(data["items"], schemas)
-    return None if item is None else {"data": [item], "hasMore": False, "nextCursor": None}
-
-
-def _status_path() -> dict[str, Any]:
-    """The status lane stands in front of the framework, so it is described by hand."""
-    text, none = {"type": "string"}, {"type": "null"}
-    moment = {"type": "string", "format": "date-time"}
-    properties: dict[str, Any] = {
-        "id": text,
-        "shortCode": text,
-        "currentStatus": text,
-        "statusMessage": text,
-        "lastEventType": text,
-        "lastEventTimestamp": moment,
-        "paymentMethod": {"anyOf": [text, none]},
-        "validTransitions": {"type": "array", "items": text},
-        "transactionInfo": {
-            "anyOf": [
-                {
-                    "type": "object",
-                    "required": ["transactionId", "paymentMethod", "timestamp", "amount", "currency"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "transactionId": {"anyOf": [text, none]},
-                        "paymentMethod": {"anyOf": [text, none]},
-                        "timestamp": moment,
-                        "amount": {"type": "string", "examples": ["100.00"]},
-                        "currency": text,
-                    },
-                },
-                none,
-            ]
-        },
-        "expiresAt": {"anyOf": [moment, none]},
-        "isExpired": {"type": "boolean"},
-        "updatedAt": moment,
-    }
-    schema = {
-        "type": "object",
-        "required": list(properties),
-        "additionalProperties": False,
-        "properties": properties,
-    }
-    example = {
-        "id": "pay_06d3p3zv4kqg8c5x2m7w9t1nre",
-        "shortCode": "4b9m2x7k1q8z5w3t6r0y2c8v4h",
-        "currentStatus": "OPEN",
-        "statusMessage": "Awaiting payment.",
-        "lastEventType": "CREATED",
-        "lastEventTimestamp": "2026-11-20T10:00:00Z",
-        "paymentMethod": None,
-        "validTransitions": [
-            "PENDING_VERIFICATION",
-            "PAID",
-            "FAILED",
-            "EXPIRED",
-            "CANCELED",
-            "REQUIRES_MANUAL_REVIEW",
-        ],
-        "transactionInfo": None,
-        "expiresAt": None,
-        "isExpired": False,
-        "updatedAt": "2026-11-20T10:00:00Z",
-    }
-    return {
-        "get": {
-            "operationId": "getPaymentLinkStatus",
-            "tags": ["Payment links"],
-            "summary": "Get Payment Link Status",
-            "description": "Made for polling: one indexed read, an ETag, a rate limit of its own.",
-            "parameters": [
-                {"name": "idOrCode", "in": "path", "required": True, "schema": {"type": "string"}}
-            ],
-            "responses": {
-                "200": {
-                    "description": "The status",
-                    "content": {"application/json": {"schema": schema, "example": example}},
-                },
-                "304": {"description": "Nothing has changed since the ETag in If-None-Match"},
-            },
-            SCOPE: PUBLIC,
-            PROBLEMS: ["not_found"],
-        }
-    }
+def _example(schema: Mapping[str, Any], schemas: Mapping[str, Any], depth: int = 0) -> Any:
+    schema = schemas.get(str(schema.get("$ref", "")).rpartition("/")[2], schema)
+    for given in ("examples", "enum"):
+        if schema.get(given):
+            return schema[given][0]
+    if "anyOf" in schema:
+        return _example(schema["anyOf"][0], schemas, depth + 1)
+    match schema.get("type"):
+        case "object" if depth < EXAMPLE_DEPTH:
+            members = schema.get("properties", {})
+            return {name: _example(member, schemas, depth + 1) for name, member in members.items()}
+        case "array" if depth < EXAMPLE_DEPTH:
+            return [_example(schema.get("items", {}), schemas, depth + 1)]
+        case plain:
+            return EXAMPLES.get(str(plain))

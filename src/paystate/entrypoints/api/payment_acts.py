@@ -175,7 +175,9 @@ async def update(call: Current, payment_id: PaymentId, body: PaymentPatch) -> Re
             cancelUrl=body.cancel_url,
         )
     version = expected_version(call.request)
-    after = await call.db.write(lambda tx: edit(call.ctx, call.who, payment_id, body.changes(), version, tx))
+    after = await call.db.write(
+        lambda tx: edit(call.ctx, call.who, payment_id, body.changes(), tx, version=version)
+    )
     return versioned(call.request, show(call, after), after.version)
 
 

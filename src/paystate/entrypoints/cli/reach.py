@@ -8,10 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from paystate.app import running_app
 from paystate.entrypoints.data_dir import DataDirHeld, RunningServer, find_server, hold
-from paystate.entrypoints.operations import operations
-from paystate.entrypoints.prepare import prepare_database
 from paystate.kit.clock import monotonic
 from paystate.kit.errors import FieldError, NotFound, PaystateError, Refused, Unavailable
 from paystate.machinery.settings import Settings
@@ -52,6 +49,11 @@ def carry_out(settings: Settings, operation: str, arguments: Mapping[str, Any]) 
 
 
 def _here(settings: Settings, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """In this process, which then needs everything; through a server it needs next to nothing."""
+    from paystate.app import running_app
+    from paystate.entrypoints.operations import operations
+    from paystate.entrypoints.prepare import prepare_database
+
     if settings.is_sqlite or operation not in UNPREPARED:
         prepare_database(settings)
 

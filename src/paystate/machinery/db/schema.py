@@ -48,7 +48,7 @@ def declare_ddl(name: str, *, sqlite: tuple[str, ...], postgresql: tuple[str, ..
 
 
 def append_only(table: str) -> None:
-    """Refuse UPDATE and DELETE on the table in the database itself (security.md, T48)."""
+    """Refuse UPDATE and DELETE on the table in the database itself (T48)."""
     declare_ddl(
         f"{table}_append_only",
         sqlite=tuple(

@@ -22,7 +22,7 @@ BUSY_RETRIES = 5
 BUSY_TIMEOUT_MS = 5_000
 READ_CONNECTIONS = 8
 SAFE_VERSION = (3, 51, 3)
-"""Below this, two writing connections can corrupt the WAL (security.md, F2); we keep to one, and warn."""
+"""Below this, two writing connections can corrupt the WAL (F2); we keep to one, and warn."""
 
 EXIT_DISK_FAILED = 74
 Work = Callable[[Tx], Any]
