@@ -11,8 +11,8 @@ from paystate.flows.context import Context, patience_of
 from paystate.flows.verify_payments import Verifier
 from paystate.kit.clock import Clock
 from paystate.kit.ids import System
-from paystate.machinery import failpoints, http
-from paystate.machinery.db import Database, open_database
+from paystate.machinery import failpoints, http, idempotency
+from paystate.machinery.db import Database, Tx, open_database
 from paystate.machinery.db.open_transaction import assert_outside
 from paystate.machinery.http import Http
 from paystate.machinery.pacing import MemoryPacer, SharedPacer
@@ -64,13 +64,18 @@ async def running_app(settings: Settings, *, clock: Clock | None = None) -> Asyn
     app = build_app(settings, clock=clock)
     try:
         if settings.is_sqlite:
-            # The one process that could hold a lease is gone.
-            await app.db.write(lambda tx: attempt_store.void_leases(tx, System("start of the only process")))
+            await app.db.write(_void_what_the_last_process_held)
         await app.db.wakeups.start()
         yield app
     finally:
         await app.db.wakeups.stop()
         await close_app(app)
+
+
+def _void_what_the_last_process_held(tx: Tx) -> None:
+    """The one process that could hold a lease, a key, or a start under way is gone."""
+    attempt_store.void_leases(tx, System("start of the only process"))
+    idempotency.void_locks(tx)
 
 
 def verifier_of(app: App) -> Verifier:

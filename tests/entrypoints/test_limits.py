@@ -113,6 +113,13 @@ async def test_a_key_is_limited(database_url, tmp_path, clock) -> None:
         assert (await web.get("/api/openapi.json", key=None)).status == 429
 
 
+async def test_a_made_up_credential_is_no_way_around_the_limit(database_url, tmp_path, clock) -> None:
+    """Public addresses are counted by address, whatever an Authorization header says."""
+    async with limited(database_url, tmp_path, clock, api_rate_limit="5/60") as web:
+        path = f"/api/payment-links/{(await web.shop.payment()).short_code}/qr.svg"
+        assert [(await web.get(path, key=f"psk_{n}")).status for n in range(7)] == [200] * 5 + [429] * 2
+
+
 async def test_every_answer_carries_the_headers(web) -> None:
     """T54: also refusals, and never HSTS without https."""
     made = await web.payment()

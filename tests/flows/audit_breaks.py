@@ -153,15 +153,15 @@ MONEY = (
     Break(
         4,
         "the amount of a paid payment is changed",
-        "neither",
-        (),
+        "both",
+        ("payments",),
         ("UPDATE payments SET amount = amount + 1 WHERE id = '{paid}'",),
     ),
     Break(
         4,
         "the currency of a paid payment is changed",
-        "neither",
-        (),
+        "both",
+        ("payments",),
         ("UPDATE payments SET currency = 'USD' WHERE id = '{paid}'",),
     ),
     Break(
@@ -378,8 +378,8 @@ HISTORY = (
     Break(
         12,
         "a payment goes back to an earlier move",
-        "neither",
-        (),
+        "both",
+        ("payments",),
         ("UPDATE payments SET state = 'OPEN', seq = 1 WHERE id = '{expired}'",),
     ),
     Break(

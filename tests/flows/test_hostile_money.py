@@ -84,7 +84,7 @@ async def test_the_second_paid_payment_of_a_slot_is_flagged(shop, clock) -> None
     clock.advance(5 * SECOND)
     await shop.look()
     second, two = await shop.opened(**GOLD)
-    await shop.sandbox.outcome(one, "pay")
+    await shop.sandbox.outcome(one, "pay", paidAt=rfc3339(clock.now()))
     await _again(shop, first)
     assert (await shop.now(first)).state is State.PAID
     await shop.sandbox.outcome(two, "pay")

@@ -8,7 +8,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 MAX_HEAD_BYTES = 16_384
 MAX_HEADERS = 100
 HEAD_SECONDS = 10.0
-"""From the first byte, or from the connection, to the end of the head (security.md, slow-loris)."""
+"""From the first byte, or from the connection, to the end of the head (T40)."""
 
 MAX_CONNECTIONS = 10_000
 TOO_LARGE = b"431 Request Header Fields Too Large"

@@ -28,6 +28,8 @@ REVALIDATE = (b"cache-control", b"private, no-cache")
 UNCOUNTED = ("/healthz", "/readyz", "/metrics", "/embed/", "/api/webhooks/")
 """Paths with no bucket by address here: probes, files, and webhooks, which have a bucket of their own."""
 
+KEYED, PUBLIC = "/api/", "/api/payment-links/"
+
 log = get_logger(__name__)
 
 
@@ -182,6 +184,10 @@ class AddressLimit:
         await self._app(scope, receive, send)
 
     def _counted_elsewhere(self, scope: Scope) -> bool:
-        if scope["path"].startswith(UNCOUNTED):
+        """A credential counts only where somebody looks at it: the public part of the API does not."""
+        path = scope["path"]
+        if path.startswith(UNCOUNTED):
             return True
+        if not path.startswith(KEYED) or path.startswith(PUBLIC):
+            return False
         return any(name in (b"authorization", b"x-cron-secret") for name, _ in scope["headers"])

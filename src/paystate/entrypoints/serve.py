@@ -119,7 +119,7 @@ async def _serve_web(
 
 
 def _config(web: Any) -> uvicorn.Config:
-    """What keeps the server itself from being too trusting (F7) or too patient (F4); limits on running requests are the web's own middleware."""
+    """It believes no proxy (F7) and tells nothing of itself; limits on requests are the web's own middleware."""
     return uvicorn.Config(
         web,
         http=BoundedProtocol,

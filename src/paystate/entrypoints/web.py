@@ -1,15 +1,13 @@
 """Puts the web together: the status lane in front, the edge around it, the API and the pages inside."""
 
 import contextlib
-import importlib
-import importlib.util
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from paystate.app import App
+from paystate.entrypoints import hooks, pay
 from paystate.entrypoints.api import (
     api_keys,
     audit_log,
@@ -88,7 +86,7 @@ def create_web(
         yield
         await lane.close()
 
-    api = create_api(desk, ROUTERS, _pages(app), lifespan)
+    api = create_api(desk, ROUTERS, [*pay.routes(app), *hooks.routes(app)], lifespan)
     limited: ASGIApp = AddressLimit(api, limiter=desk.limits.address)
     hosted = TrustedHost(limited, hosts=settings.trusted_hosts)
     proxied = TrustedProxy(hosted, trusted=settings.trusted_proxies)
@@ -96,14 +94,3 @@ def create_web(
     edge = RequestId(SecurityHeaders(LastResort(bounded)))
     lane = StatusLane(desk, edge)
     return lane
-
-
-def _pages(app: App) -> list[BaseRoute]:
-    """The routes of the hosted pages and of the provider webhooks."""
-    found: list[BaseRoute] = []
-    for name in ("paystate.entrypoints.pay", "paystate.entrypoints.hooks"):
-        if importlib.util.find_spec(name) is not None:
-            module = importlib.import_module(name)
-            if hasattr(module, "routes"):
-                found += module.routes(app)
-    return found

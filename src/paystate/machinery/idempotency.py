@@ -189,6 +189,14 @@ def once(tx: Tx, slot: Slot | None, work: Callable[[Tx], Answer]) -> Stored:
     return finish(tx, slot, work(tx))
 
 
+def void_locks(tx: Tx) -> int:
+    """Free every key that is held: at the start of the only process, whoever held one is gone."""
+    held = idempotency_keys.update().where(
+        idempotency_keys.c.state == IN_PROGRESS, idempotency_keys.c.locked_until > tx.now
+    )
+    return tx.execute(held.values(locked_until=tx.now)).rowcount
+
+
 def purge(tx: Tx) -> int:
     """Delete keys past their time, so many at once; answers how many."""
     where = sa.tuple_(*idempotency_keys.primary_key.columns)

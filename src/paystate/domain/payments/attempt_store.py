@@ -225,8 +225,9 @@ def postpone_connection(tx: Tx, who: System, connection_id: str, until: Instant)
 
 
 def void_leases(tx: Tx, who: System) -> int:
-    """On SQLite a start voids all leases: the one process that could hold them is gone."""
+    """On SQLite a start voids all leases, and looks at once at starts that were under way: their sender is gone."""
     del who
-    return tx.execute(
-        attempts.update().where(attempts.c.lease_until.is_not(None)).values(lease_until=None)
-    ).rowcount
+    c = attempts.c
+    unanswered = attempts.update().where(c.state == AttemptState.CREATED.value, c.next_check_at > tx.now)
+    tx.execute(unanswered.values(next_check_at=tx.now))
+    return tx.execute(attempts.update().where(c.lease_until.is_not(None)).values(lease_until=None)).rowcount

@@ -10,6 +10,7 @@ from paystate.machinery.db.schema import (
     metadata,
     micros,
     one_of,
+    refuse_update,
     refuse_update_of,
 )
 
@@ -190,5 +191,12 @@ attempts = sa.Table(
     ),
     sa.Index("ix_attempts_payment_id", "payment_id"),
     sa.Index("ix_attempts_checkout_id", "connection_id", "checkout_id"),
+)
+refuse_update("payments", "seq_falls", of=("seq",), when="NEW.seq < OLD.seq")
+refuse_update(
+    "payments",
+    "money_after_opening",
+    of=("amount", "currency"),
+    when="OLD.state NOT IN ('DRAFT', 'OPEN') AND (NEW.amount <> OLD.amount OR NEW.currency <> OLD.currency)",
 )
 refuse_update_of("attempts", "payment_id", "provider_reference", "idempotency_key", "request", "request_hash")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi.routing import APIRoute
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from paystate.entrypoints.api import strict_json
 from paystate.entrypoints.incoming import headers
@@ -69,7 +69,10 @@ async def read(request: Request, expects: Expected, *, refuse_cards: bool) -> Re
     """Read and parse the body. Raises Refused: 413, 408, 415, malformed_json, not_an_object, card_data_forbidden."""
     if not expects.writes:
         return Read(request, None)
-    raw = await request.body()
+    try:
+        raw = await request.body()
+    except ClientDisconnect:
+        raise strict_json.MalformedJson("The sender left before the body was complete.") from None
     if not raw:
         if expects.required:
             raise strict_json.MalformedJson("A JSON body is required.")

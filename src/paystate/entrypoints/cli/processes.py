@@ -104,7 +104,7 @@ def _refuse_sqlite(settings: "Settings", role: str) -> None:
 
 
 def _refuse_unfit(settings: "Settings") -> None:
-    """Production does not start on red (paystate doctor)."""
+    """Production does not start on red (`paystate doctor`)."""
     from paystate.entrypoints.operations.doctor import Level, settings_checks
 
     if settings.env != "production":

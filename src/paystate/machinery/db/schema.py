@@ -81,6 +81,22 @@ def refuse_update_of(table: str, *columns: str) -> None:
     )
 
 
+def refuse_update(table: str, name: str, *, of: tuple[str, ...], when: str) -> None:
+    """Refuse an UPDATE of these columns under a condition on OLD and NEW, in plain SQL of both dialects."""
+    listed = ", ".join(of)
+    declare_ddl(
+        f"{table}_{name}",
+        sqlite=(
+            f"CREATE TRIGGER {table}_{name} BEFORE UPDATE OF {listed} ON {table} WHEN {when} "
+            f"BEGIN SELECT RAISE(ABORT, '{table}: {name}'); END",
+        ),
+        postgresql=(
+            f"CREATE TRIGGER {table}_{name} BEFORE UPDATE OF {listed} ON {table} FOR EACH ROW "
+            f"WHEN ({when}) EXECUTE FUNCTION paystate_append_only()",
+        ),
+    )
+
+
 declare_ddl(
     "paystate_append_only",
     sqlite=(),

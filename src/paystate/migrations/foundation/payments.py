@@ -311,6 +311,22 @@ def _triggers() -> None:
     )
     run_statements(
         sqlite=[
+            "CREATE TRIGGER payments_seq_falls BEFORE UPDATE OF seq ON payments WHEN NEW.seq < OLD.seq BEGIN SELECT RAISE(ABORT, 'payments: seq_falls'); END"
+        ],
+        postgresql=[
+            "CREATE TRIGGER payments_seq_falls BEFORE UPDATE OF seq ON payments FOR EACH ROW WHEN (NEW.seq < OLD.seq) EXECUTE FUNCTION paystate_append_only()"
+        ],
+    )
+    run_statements(
+        sqlite=[
+            "CREATE TRIGGER payments_money_after_opening BEFORE UPDATE OF amount, currency ON payments WHEN OLD.state NOT IN ('DRAFT', 'OPEN') AND (NEW.amount <> OLD.amount OR NEW.currency <> OLD.currency) BEGIN SELECT RAISE(ABORT, 'payments: money_after_opening'); END"
+        ],
+        postgresql=[
+            "CREATE TRIGGER payments_money_after_opening BEFORE UPDATE OF amount, currency ON payments FOR EACH ROW WHEN (OLD.state NOT IN ('DRAFT', 'OPEN') AND (NEW.amount <> OLD.amount OR NEW.currency <> OLD.currency)) EXECUTE FUNCTION paystate_append_only()"
+        ],
+    )
+    run_statements(
+        sqlite=[
             "CREATE TRIGGER attempts_fixed BEFORE UPDATE OF payment_id, provider_reference, idempotency_key, request, request_hash ON attempts WHEN NEW.payment_id IS NOT OLD.payment_id OR NEW.provider_reference IS NOT OLD.provider_reference OR NEW.idempotency_key IS NOT OLD.idempotency_key OR NEW.request IS NOT OLD.request OR NEW.request_hash IS NOT OLD.request_hash BEGIN SELECT RAISE(ABORT, 'attempts: payment_id, provider_reference, idempotency_key, request, request_hash never change'); END"
         ],
         postgresql=[
