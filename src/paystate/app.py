@@ -9,7 +9,7 @@ from paystate.adapters.providers import load_providers
 from paystate.domain.payments import attempt_store
 from paystate.flows.context import Context, patience_of
 from paystate.flows.verify_payments import Verifier
-from paystate.kit.clock import Clock
+from paystate.kit.clock import Clock, SystemClock
 from paystate.kit.ids import System
 from paystate.machinery import failpoints, http, idempotency
 from paystate.machinery.db import Database, Tx, open_database
@@ -48,6 +48,7 @@ def build_app(settings: Settings, *, clock: Clock | None = None) -> App:
         providers=load_providers(client),
         pacer=MemoryPacer() if settings.is_sqlite else SharedPacer(db),
         patience=patience_of(settings),
+        clock=clock or SystemClock(),
     )
     return App(settings, db, client, ctx)
 

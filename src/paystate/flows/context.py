@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from paystate.domain.connections import Connection, secrets_aad
 from paystate.domain.payments import Patience
 from paystate.domain.payments.port import Account, Provider
-from paystate.kit.clock import HOUR, MINUTE, SECOND
+from paystate.kit.clock import HOUR, MINUTE, SECOND, Clock
 from paystate.kit.errors import Refused
 from paystate.machinery.db import Database
 from paystate.machinery.pacing import Pacer
@@ -28,6 +28,9 @@ class Context:
     providers: Mapping[str, Provider]
     pacer: Pacer
     patience: Patience
+    clock: Clock
+    """The time of the world, for what others signed; deadlines and leases take the database's."""
+
     _accounts: "OrderedDict[tuple[str, int], Account]" = field(default_factory=OrderedDict)
 
     def provider(self, name: str) -> Provider:

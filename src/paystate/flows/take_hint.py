@@ -23,7 +23,7 @@ from paystate.domain.payments.states import ENDED, OFFERED
 from paystate.flows.context import Context
 from paystate.flows.move_payment import move_payments
 from paystate.flows.verify_payments import VERIFY
-from paystate.kit.clock import MINUTE, SECOND, Instant, SystemClock
+from paystate.kit.clock import MINUTE, SECOND, Instant
 from paystate.kit.errors import NotFound, Refused, Unauthenticated
 from paystate.kit.ids import MerchantId, System, Who, new_id
 from paystate.machinery.db import Tx
@@ -68,7 +68,7 @@ async def take_webhook(
         raise NotFound("There is no such webhook address.")
     try:
         # A provider signs with the time of the world, not with the one a test moved this database to.
-        message = adapter.read_webhook(ctx.account(connection), headers, body, now=SystemClock().now())
+        message = adapter.read_webhook(ctx.account(connection), headers, body, now=ctx.clock.now())
     except SignatureInvalid:
         raise Unauthenticated("The signature is not valid.", code="signature_invalid") from None
     except ValueError:
