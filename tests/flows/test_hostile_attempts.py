@@ -16,6 +16,7 @@ from paystate.domain.payments.port import NoAnswer, StartRefused
 from paystate.flows import cancel_payment as cancelling
 from paystate.flows.ask_provider import ask_provider
 from paystate.flows.cancel_payment import cancel_payment
+from paystate.flows.edit_payment import PaymentChanges, edit
 from paystate.flows.expire_payments import expire_payments
 from paystate.flows.move_payment import move_payments
 from paystate.flows.settlement_rows import Asked
@@ -138,7 +139,7 @@ async def test_two_successes_in_one_batch_carry_the_duplicate_flag(shop, clock) 
 
 async def test_money_in_review_closes_the_other_checkouts(shop, clock) -> None:
     """Paid with a wrong amount at A: nobody may go on and pay at B as well."""
-    payment, first, second = await _two_live(shop)
+    payment, first, _ = await _two_live(shop)
     await shop.sandbox.outcome(first, "pay", amount=999)
     clock.advance(5 * SECOND)
     await apply_answers(shop.app.ctx, await _asked(shop, first))
@@ -363,3 +364,18 @@ async def test_a_reference_the_provider_has_already_is_no_refusal(shop) -> None:
         pass
     except StartRefused as error:
         pytest.fail(f"taken for a refusal for good: {error.reason}")
+
+
+async def test_a_checkout_never_asks_for_an_amount_that_was_changed_meanwhile(shop) -> None:
+    """The bytes are made from a reading without a lock; the merchant changes the amount before they are recorded."""
+    ctx = shop.app.ctx
+    payment = await shop.payment(1000)
+    reference = new_provider_reference()
+    account = ctx.account(shop.connection)
+    request = ctx.provider("sandbox").prepare(account, order_of(ctx, payment, shop.connection, reference))
+    await ctx.db.write(
+        lambda tx: edit(ctx, shop.id, payment.id, PaymentChanges(amount=2000), tx, version=None)
+    )
+    wanted = _Wanted(ctx.patience, a.WHO, payment.id, shop.connection, reference, request)
+    with pytest.raises(Conflict):
+        await ctx.db.write(lambda tx: _record_attempt(wanted, tx))

@@ -158,7 +158,7 @@ async def test_the_applier_survives_whatever_one_batch_does(shop, clock) -> None
 async def _until(condition) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(3):
-            while not condition():  # noqa: ASYNC110 - two conditions of different owners
+            while not condition():
                 await asyncio.sleep(0.01)
 
 

@@ -51,7 +51,7 @@ async def test_a_cancelled_caller_does_not_stop_a_queued_write(database: Databas
     await database.write(_add(1))
     assert await database.read(_offset) in (8, 1)
     async with asyncio.timeout(5):
-        while await database.read(_offset) != 8:  # noqa: ASYNC110 - the write is in another thread
+        while await database.read(_offset) != 8:
             await asyncio.sleep(0.01)
 
 

@@ -323,7 +323,7 @@ async def test_waiting_for_a_free_connection_sent_nothing():
 
 async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 -- what is waited for happens in the server under test
+        while not condition():
             await asyncio.sleep(0.005)
 
 

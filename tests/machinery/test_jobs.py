@@ -83,7 +83,7 @@ class Bench:
 
     async def until(self, condition: Callable[[], Awaitable[bool]]) -> None:
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while not await condition():  # noqa: ASYNC110 - the condition lives in the database
+            while not await condition():
                 await asyncio.sleep(0.005)
 
     async def until_started(self, count: int) -> None:

@@ -88,6 +88,7 @@ def _resend(claim: Claim) -> bool:
         and claim.request is not None
         and claim.now <= attempt.start_until
         and attempt.start_failures < START_ERRORS_BEFORE_ASKING
+        and not rules.must_close(claim.payment, attempt, claim.now)
     )
 
 

@@ -49,13 +49,14 @@ def _request(
     """Note the wish; with nothing at a provider the payment is cancelled in this very commit."""
     system = System("cancel of one payment")
     store.get(tx, who, payment_id)
-    attempts = attempt_store.lock_of_payments(tx, system, [payment_id])
+    attempt_store.lock_of_payments(tx, system, [payment_id])
     payment = store.lock(tx, who, [payment_id])[payment_id]
-    if payment.state is State.CANCELED or payment.cancel_requested_at is not None:
-        return payment, [a for a in attempts if _needs_end(a)] if payment.state is not State.CANCELED else []
+    # Read again: a start that held the payment's lock meanwhile may have added one.
+    waiting = [a for a in attempt_store.of_payments(tx, system, [payment_id]) if _needs_end(a)]
+    if payment.state is State.CANCELED or (payment.cancel_requested_at is not None and waiting):
+        return payment, waiting if payment.state is not State.CANCELED else []
     moves.refuse_unpublished(payment, State.CANCELED)
     rules.refuse_cancel_in_review(payment)
-    waiting = [a for a in attempts if _needs_end(a)]
     if not waiting:
         step = Step(payment, State.CANCELED, actor, "cancel_requested")
         return move_payments(tx, who, [step], patience)[0], []

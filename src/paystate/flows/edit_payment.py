@@ -72,8 +72,9 @@ def edit(
     `duplicate_reference`, Refused `provider_not_configured`, `invalid_expiry`.
     """
     store.get(tx, who, payment_id)
-    attempts = attempt_store.lock_of_payments(tx, LOCKS, [payment_id])
+    attempt_store.lock_of_payments(tx, LOCKS, [payment_id])
     payment = store.lock(tx, who, [payment_id])[payment_id]
+    attempts = attempt_store.of_payments(tx, LOCKS, [payment_id])
     if version is not None and payment.version != version:
         raise Conflict(
             "The payment has changed since it was read.", code="version_conflict", version=payment.version

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from paystate.domain.payments import Payment, State, proof_store, store
+from paystate.domain.payments import AttemptState, Payment, State, attempt_store, proof_store, store
 from paystate.flows.cancel_payment import cancel_payment
 from paystate.flows.context import Context
 from paystate.flows.create_payment import Created, NewPayment, create_payment
@@ -47,5 +47,8 @@ async def _end_old(ctx: Context, who: MerchantId, payment_id: str) -> None:
     old = await ctx.db.read(lambda tx: store.get(tx, who, payment_id))
     if old.state not in (State.EXPIRED, State.CANCELED):
         old = await cancel_payment(ctx, who, payment_id, actor="customer")
+    attempts = await ctx.db.read(lambda tx: attempt_store.of_payments(tx, who, [payment_id]))
+    if any(a.state is AttemptState.PROCESSING for a in attempts):
+        raise Conflict("The earlier payment is being processed; please wait and do not pay again.")
     if old.state in (State.PAID, State.REVIEW):
         raise Conflict("The earlier payment has been paid in the meantime.", state=old.state.value)

@@ -78,6 +78,10 @@ def settle_answers(batch: Sequence[Asked], patience: Patience, tx: Tx) -> list[S
     attempts = {a.id: a for a in attempt_store.lock_of_payments(tx, who, payment_ids)}
     current = [a for a in batch if attempts[a.attempt.id].claim_no == a.attempt.claim_no]
     payments = store.lock(tx, who, [a.attempt.payment_id for a in current])
+    # A start that held the payment's lock meanwhile may have added an attempt.
+    attempts |= {
+        a.id: a for a in attempt_store.of_payments(tx, who, sorted(payments)) if a.id not in attempts
+    }
     book = _Book(tx, who, patience, payments, attempts)
     book.know(current)
     settled = [book.take(asked) for asked in current]
@@ -114,7 +118,7 @@ class _Book:
         """Read in two statements what the decisions depend on besides the locked rows."""
         for attempt in self.attempts.values():
             self.siblings.setdefault(attempt.payment_id, []).append(attempt.id)
-        money = [a for a in batch if a.verdict is not None and a.verdict.transaction_id]
+        money = [one for a in batch for one in _transactions(a) if one.verdict and one.verdict.transaction_id]
         if not money:
             return
         self.owners = proof_store.owners_of_receipts(self.tx, self.who, [transaction_key(a) for a in money])
@@ -122,7 +126,23 @@ class _Book:
         self.slot_paid = store.slots_with_a_paid_payment(self.tx, self.who, unsettled)
 
     def take(self, asked: Asked) -> Settled:
-        """Decide one answer on what stands now, and note what it writes."""
+        """Decide one answer on what stands now, each transaction it names, and note what it writes."""
+        attempt = self.attempts[asked.attempt.id]
+        first, *further = [self._judge(one) for one in _transactions(asked)]
+        decision = next((d for d in further if first.move is None and d.move is not None), first)
+        self._note_answer(asked, attempt, decision)
+        after = self.payments[attempt.payment_id]
+        return Settled(
+            attempt.id,
+            attempt.payment_id,
+            asked.attempt.check_trigger,
+            outcome_word(asked),
+            decision.label,
+            after.state,
+            decision.move is not None,
+        )
+
+    def _judge(self, asked: Asked) -> Decision:
         attempt = self.attempts[asked.attempt.id]
         payment = self.payments[attempt.payment_id]
         situation = self._situation(asked, payment, attempt)
@@ -134,17 +154,9 @@ class _Book:
         self._note_flags(payment, decision)
         if decision.move is not None:
             self._note_move(payment, attempt, asked, decision)
-        self._note_answer(asked, attempt, decision)
-        after = self.payments[payment.id]
-        return Settled(
-            attempt.id,
-            payment.id,
-            asked.attempt.check_trigger,
-            outcome_word(asked),
-            decision.label,
-            after.state,
-            decision.move is not None,
-        )
+        if decision.move is State.PAID or (decision.move is State.REVIEW and decision.receipt is not None):
+            self._supersede(payment, attempt)
+        return decision
 
     def write(self) -> None:
         """Write everything by sets: moves before flags, receipts before proofs, journals last."""
@@ -157,8 +169,8 @@ class _Book:
         proof_store.prepare_refunds(tx, who, self.refunds)
         proof_store.add_verifications(tx, who, self.logged, self.repeated)
         attempt_store.write_answers(tx, who, self.answers)
-        if self.superseded:
-            attempt_store.make_due(tx, who, list(self.superseded.values()), Trigger.CANCEL, close=True)
+        still_offered = [a for a in self.superseded.values() if self.attempts[a.id].state in OFFERED]
+        attempt_store.make_due(tx, who, still_offered, Trigger.CANCEL, close=True)
         cases.open_cases(tx, who, self.new_cases)
         if self.journals:
             ledger.post(tx, who, self.journals)
@@ -206,6 +218,7 @@ class _Book:
                 reason=decision.case or "",
                 evidence=evidence_of(asked, payment),
                 suggested_action=decision.suggest,
+                fact=asked.verdict.transaction_id if asked.verdict is not None else None,
             )
         )
 
@@ -226,10 +239,17 @@ class _Book:
         )
         self.steps.append(step)
         self.payments[payment.id] = moves.after(step, self.tx.now, self.patience)
-        if decision.move is State.PAID:
-            for other in (self.attempts[i] for i in self.siblings[payment.id]):
-                if other.id != attempt.id and other.state in OFFERED:
-                    self.superseded[other.id] = other
+        if decision.move is State.PAID and payment.slot is not None:
+            same = (payment.merchant_id, payment.slot)
+            self.slot_paid |= {
+                p.id for p in self.payments.values() if (p.merchant_id, p.slot) == same and p.id != payment.id
+            }
+
+    def _supersede(self, payment: Payment, attempt: Attempt) -> None:
+        """Money is there: every other checkout of this payment is to be ended."""
+        for other in (self.attempts[i] for i in self.siblings[payment.id]):
+            if other.id != attempt.id and other.state in OFFERED:
+                self.superseded[other.id] = other
 
     def _note_answer(self, asked: Asked, attempt: Attempt, decision: Decision) -> None:
         row = answer_row(
@@ -243,7 +263,6 @@ class _Book:
         self._note_verification(asked, attempt, decision, row)
         self.answers.append(row)
         self.attempts[attempt.id] = msgspec.structs.replace(attempt, state=decision.attempt_state)
-        self.superseded.pop(attempt.id, None)
 
     def _note_verification(
         self, asked: Asked, attempt: Attempt, decision: Decision, row: dict[str, Any]
@@ -268,13 +287,12 @@ class _Book:
             self.logged.append(fresh)
 
     def _write_flags(self) -> None:
-        """Flags of payments that did not move; those that moved carry theirs in the move."""
-        moved = {step.payment.id for step in self.steps}
+        """Flags that no move of this batch carried along."""
         for payment_id, flags in self.flagged.items():
-            if payment_id not in moved:
-                store.touch(
-                    self.tx, self.who, [self.payments[payment_id]], **dict.fromkeys(sorted(flags), True)
-                )
+            payment = self.payments[payment_id]
+            missing = sorted(flag for flag in flags if not getattr(payment, flag))
+            if missing:
+                store.touch(self.tx, self.who, [payment], **dict.fromkeys(missing, True))
 
 
 def _decide(situation: Situation, asked: Asked) -> Decision:
@@ -286,11 +304,29 @@ def _decide(situation: Situation, asked: Asked) -> Decision:
         return replace(rules.silence(situation), label="unknown_status")
     if asked.unclosable and asked.verdict.outcome is Outcome.PENDING:
         return rules.watch(situation)
-    return rules.decide(situation, asked.verdict)
+    return _without_offer(situation, asked, rules.decide(situation, asked.verdict))
+
+
+def _without_offer(situation: Situation, asked: Asked, decision: Decision) -> Decision:
+    """A checkout found at the provider whose way in we never learnt helps no customer: end it, so that a new one starts."""
+    attempt = situation.attempt
+    lost = attempt.checkout is None and asked.started is None and decision.attempt_state is AttemptState.LIVE
+    if lost and situation.now - attempt.created_at > situation.patience.start_deadline:
+        return replace(decision, label="no_way_in", close_next=True)
+    return decision
+
+
+def _transactions(asked: Asked) -> list[Asked]:
+    """The answer itself, then each further payment of the same checkout that it names."""
+    if asked.verdict is None:
+        return [asked]
+    return [asked, *(replace(asked, verdict=verdict) for verdict in asked.verdict.further)]
 
 
 def _refusal(situation: Situation) -> Decision:
     """The provider refused the start for good: nothing was made there, the attempt is over."""
+    if situation.attempt.state is not AttemptState.CREATED:
+        return Decision("start_refused", situation.attempt.state)  # a resend that was overtaken says nothing
     after = [*situation.others, AttemptState.FAILED]
     move, reason = rules.conclude(situation.payment, after, situation.now)
     return Decision("start_refused", AttemptState.FAILED, move=move, reason=reason)
@@ -298,14 +334,16 @@ def _refusal(situation: Situation) -> Decision:
 
 def _silence(situation: Situation, asked: Asked) -> Decision:
     attempt = situation.attempt
-    never_started = attempt.state is AttemptState.CREATED and situation.now > attempt.start_until
-    if asked.not_there and never_started:
+    age = situation.now - attempt.created_at
+    unwanted = rules.must_close(situation.payment, attempt, situation.now) and age >= NOT_THERE_GRACE
+    over = situation.now > attempt.start_until or unwanted
+    if asked.not_there and attempt.state is AttemptState.CREATED and over:
         after = [*situation.others, AttemptState.EXPIRED]
         move, reason = rules.conclude(situation.payment, after, situation.now)
         return Decision("never_started", AttemptState.EXPIRED, move=move, reason=reason)
-    if asked.not_there and situation.now - attempt.created_at < NOT_THERE_GRACE:
+    if asked.not_there and age < NOT_THERE_GRACE:
         return Decision("not_yet", attempt.state)
     decision = rules.silence(situation)
-    if asked.not_there and decision.case is None:
+    if asked.not_there and decision.case is None and attempt.checkout_id is not None:
         return Decision("not_there", attempt.state, case="checkout_not_found", suggest="keep_waiting")
     return decision

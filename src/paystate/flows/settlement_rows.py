@@ -21,7 +21,7 @@ from paystate.domain.payments import (
 )
 from paystate.domain.payments.port import Started, Verdict
 from paystate.domain.payments.proof_store import TransactionKey
-from paystate.domain.payments.states import ENDED, OFFERED
+from paystate.domain.payments.states import ENDED, FINAL, OFFERED
 from paystate.kit.clock import Instant
 from paystate.kit.ids import MerchantId, new_id
 from paystate.kit.money import Money
@@ -120,17 +120,24 @@ def answer_row(
         "silent_count": counted.silent_count,
         "watched_until": counted.watched_until,
         "ended_at": counted.ended_at,
-        "start_failures": attempt.start_failures + 1
-        if asked.server_error and attempt.checkout_id is None
-        else 0,
+        "start_failures": attempt.start_failures + (asked.server_error and attempt.checkout_id is None),
     }
+
+
+def _is_processing(asked: Asked) -> bool:
+    return asked.verdict is not None and asked.verdict.outcome is Outcome.PROCESSING
 
 
 def _checkout_id(asked: Asked, attempt: Attempt) -> str | None:
     if asked.started is not None:
         return asked.started.checkout_id
-    if attempt.checkout_id is None and asked.verdict is not None:
-        return asked.verdict.checkout_id
+    verdict = asked.verdict
+    if (
+        attempt.checkout_id is None
+        and verdict is not None
+        and verdict.reference == attempt.provider_reference
+    ):
+        return verdict.checkout_id
     return attempt.checkout_id
 
 
@@ -143,9 +150,11 @@ def _next_look(
     if asked.verdict is None and asked.refused is None and state not in ENDED:
         look = schedule.look_after_silence(attempt, now, asked.retry_after_us)
     else:
-        look = schedule.look_after_answer(attempt, state, now, patience)
+        expecting = state is AttemptState.WATCHED and (payment.state not in FINAL or _is_processing(asked))
+        as_if = AttemptState.LIVE if expecting else state
+        look = schedule.look_after_answer(attempt, as_if, now, patience)
     if (
-        state in OFFERED
+        (state in OFFERED or state is AttemptState.WATCHED)
         and look.at is not None
         and payment.due_at is not None
         and now < payment.due_at < look.at

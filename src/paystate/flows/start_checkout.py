@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,6 +19,7 @@ from paystate.domain.payments import (
     Step,
     Trigger,
     attempt_store,
+    rules,
     schedule,
     store,
 )
@@ -56,7 +58,7 @@ class _Wanted:
 
     patience: Patience
     who: Who
-    payment_id: str
+    prepared: Payment
     connection: Connection
     reference: str
     request: bytes
@@ -127,6 +129,7 @@ async def _end_others(ctx: Context, who: Who, payment: Payment, connection: Conn
     def mark(tx: Tx) -> list[Attempt]:
         locked = attempt_store.lock_of_payments(tx, WHO, [payment.id])
         others = [a for a in locked if a.state in OFFERED and a.connection_id != connection.id]
+        _refuse_while_processing(others)
         attempt_store.make_due(tx, WHO, others, Trigger.START, close=True)
         tx.wake(VERIFY)
         return others
@@ -139,13 +142,19 @@ async def _end_others(ctx: Context, who: Who, payment: Payment, connection: Conn
             raise Conflict("This payment has just been paid.", state=State.PAID.value)
 
 
+def _refuse_while_processing(attempts: Sequence[Attempt]) -> None:
+    """Money is on its way through another checkout: a second one would be paid twice."""
+    if any(a.state is AttemptState.PROCESSING for a in attempts):
+        raise Conflict("A payment is being processed; please wait and do not pay again.")
+
+
 async def _record(ctx: Context, who: Who, payment: Payment, connection: Connection) -> _Plan:
     account = ctx.account(connection)
     reference = new_provider_reference()
     request = ctx.provider(connection.provider).prepare(
         account, order_of(ctx, payment, connection, reference)
     )
-    record = partial(_record_attempt, _Wanted(ctx.patience, who, payment.id, connection, reference, request))
+    record = partial(_record_attempt, _Wanted(ctx.patience, who, payment, connection, reference, request))
     try:
         attempt = await ctx.db.write(record)
     except ConstraintRefused:
@@ -173,10 +182,14 @@ def order_of(ctx: Context, payment: Payment, connection: Connection, reference: 
 
 def _record_attempt(wanted: _Wanted, tx: Tx) -> Attempt:
     """Commit the attempt with the bytes it will send, its first look, and the payment's new word."""
-    locked = attempt_store.lock_of_payments(tx, WHO, [wanted.payment_id])
-    payment = store.lock(tx, wanted.who, [wanted.payment_id])[wanted.payment_id]
+    locked = attempt_store.lock_of_payments(tx, WHO, [wanted.prepared.id])
+    payment = store.lock(tx, wanted.who, [wanted.prepared.id])[wanted.prepared.id]
     refuse_unless_payable(payment, tx.now)
+    asked, stands = wanted.prepared, payment
+    if (asked.money, asked.own_deadline) != (stands.money, stands.own_deadline):
+        raise Conflict("The payment was changed just now; try again.", code="version_conflict")
     offered = [a for a in locked if a.state in OFFERED and a.connection_id == wanted.connection.id]
+    _refuse_while_processing([a for a in locked if a.connection_id != wanted.connection.id])
     if offered:
         return offered[0]
     if len(locked) >= attempt_store.ATTEMPTS_PER_PAYMENT:
@@ -258,7 +271,7 @@ async def _send(ctx: Context, plan: _Plan) -> Checkout:
                 plan.account, plan.request, idempotency_key=attempt.idempotency_key
             )
     except StartRefused as error:
-        await ctx.db.write(partial(_end_unstarted, attempt, AttemptState.FAILED))
+        await ctx.db.write(partial(_end_unstarted, attempt, AttemptState.FAILED, ctx.patience))
         raise Refused(
             f"The provider refused this checkout: {error.reason}", code="provider_refused"
         ) from error
@@ -271,7 +284,7 @@ async def _send(ctx: Context, plan: _Plan) -> Checkout:
 async def _unanswered(ctx: Context, attempt: Attempt, *, sent: bool) -> Checkout:
     """Nothing sent: the attempt is over and the customer may try again. Else the worker finds out."""
     if not sent:
-        await ctx.db.write(partial(_end_unstarted, attempt, AttemptState.CANCELED))
+        await ctx.db.write(partial(_end_unstarted, attempt, AttemptState.CANCELED, ctx.patience))
         raise Unavailable(
             "The provider cannot be reached at the moment; please try again.", code="provider_unavailable"
         )
@@ -287,16 +300,18 @@ async def _unanswered(ctx: Context, attempt: Attempt, *, sent: bool) -> Checkout
     return _checkout(await ctx.db.write(look_soon))
 
 
-def _end_unstarted(attempt: Attempt, state: AttemptState, tx: Tx) -> None:
-    """Nothing exists at the provider under this attempt: it is over, and its place is free."""
+def _end_unstarted(attempt: Attempt, state: AttemptState, patience: Patience, tx: Tx) -> None:
+    """Nothing exists at the provider under this attempt: it is over, and with it what only waited for it."""
     locked = {a.id: a for a in attempt_store.lock_of_payments(tx, WHO, [attempt.payment_id])}
-    if locked[attempt.id].state is AttemptState.CREATED:
-        attempt_store.update(
-            tx,
-            WHO,
-            attempt.id,
-            {"state": state.value, "ended_at": tx.now, "next_check_at": None, "lease_until": None},
-        )
+    if locked[attempt.id].state is not AttemptState.CREATED:
+        return
+    ended = {"state": state.value, "ended_at": tx.now, "next_check_at": None, "lease_until": None}
+    attempt_store.update(tx, WHO, attempt.id, ended)
+    payment = store.lock(tx, WHO, [attempt.payment_id])[attempt.payment_id]
+    states = [a.state for a in attempt_store.of_payments(tx, WHO, [payment.id])]
+    move, reason = rules.conclude(payment, states, tx.now)
+    if move is not None:
+        move_payments(tx, WHO, [Step(payment, move, "checkout", reason, attempt.id)], patience)
 
 
 def _record_answer(attempt: Attempt, started: Started, tx: Tx) -> Attempt:

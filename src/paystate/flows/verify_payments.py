@@ -285,7 +285,10 @@ class Verifier:
             return False
         for claim in claims:
             self._start(claim, grants[claim.connection.id].pop(0))
-        return bool(claims)
+        if not claims:
+            # Something is due and its budget is spent: it has to wait, not to be forgotten.
+            await asyncio.sleep(BUDGET_PAUSE_SECONDS)
+        return True
 
     async def _grants(self, due: Sequence[Due], free: int) -> dict[str, list[float]]:
         """Round robin: each connection gets its share of the free slots, as far as its budget and its need go."""
@@ -326,6 +329,9 @@ class Verifier:
             except Unavailable as error:
                 # Nothing is lost: the leases run out and the attempts are asked again.
                 log.warning("answers_not_written", detail=error.detail, count=len(batch))
+            except Exception:
+                # The loop outlives whatever one batch brings; what was not written is asked again.
+                log.exception("answers_not_written", count=len(batch))
             finally:
                 for _ in batch:
                     self._answers.task_done()

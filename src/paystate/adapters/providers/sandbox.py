@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -71,6 +72,7 @@ class _Checkout(msgspec.Struct, rename="camel"):
     live: bool
     decline: dict[str, Any] | None = None
     transaction: _Transaction | None = None
+    further: list[_Transaction] = []
 
 
 class _Page(msgspec.Struct, rename="camel"):
@@ -135,8 +137,11 @@ class Sandbox:
         answer = await self._call(
             account, "POST", "/v1/checkouts", body=request, headers=headers, seconds=START_SECONDS
         )
-        if answer.status in (400, 409, 422):
+        if answer.status in (400, 422):
             raise StartRefused(_error_code(answer.body))
+        if answer.status == 409:
+            # It exists already, under this reference or key: to be asked about, never a refusal.
+            raise NoAnswer("conflict", server_error=True)
         checkout = _parse(_read_checkout, _expect(answer, 200, 201))
         return Started(checkout.id, Offer("redirect", checkout.url))
 
@@ -257,7 +262,11 @@ def _parse(read: Any, body: bytes) -> Any:
 
 
 def _verdict(checkout: _Checkout, raw: bytes) -> Verdict:
-    money = checkout.transaction
+    further = tuple(_transaction_verdict(checkout, money, raw) for money in checkout.further)
+    return replace(_transaction_verdict(checkout, checkout.transaction, raw), further=further)
+
+
+def _transaction_verdict(checkout: _Checkout, money: _Transaction | None, raw: bytes) -> Verdict:
     return Verdict(
         outcome=OUTCOMES.get(checkout.status, Outcome.UNKNOWN),
         reference=money.reference if money is not None else checkout.reference,

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from paystate.domain.payments.model import attempts, payments
 from paystate.domain.payments.records import Attempt
 from paystate.domain.payments.schedule import FRESH, LONG_TAIL, OLDER, look_after_hint
-from paystate.domain.payments.states import OFFERED, AttemptState, Trigger
+from paystate.domain.payments.states import OFFERED, AttemptState, Outcome, Trigger
 from paystate.kit.clock import Instant
 from paystate.kit.errors import NotFound
 from paystate.kit.ids import System, Who, is_id
@@ -166,13 +166,24 @@ def _lease(tx: Tx, chosen: sa.Select[Any], lease_us: int) -> list[Attempt]:
     return [record(row) for row in tx.rows(statement)]
 
 
+def unsettled() -> sa.ColumnElement[bool]:
+    """An attempt that keeps its payment from ending: offered, or watched and not asked (or processing) since its clock ran out."""
+    c = attempts.c
+    unasked = sa.or_(
+        c.last_outcome == Outcome.PROCESSING.value,
+        c.last_answer_at.is_(None),
+        c.last_answer_at < payments.c.due_at,
+    )
+    return sa.or_(c.state.in_(_OFFERED), sa.and_(c.state == AttemptState.WATCHED.value, unasked))
+
+
 def live_past_due(tx: Tx, who: System, *, only: Sequence[str] | None, limit: int) -> list[Attempt]:
-    """Offered attempts of payments whose clock ran out, unless they are about to be looked at anyway."""
+    """Attempts that may still bring money to payments whose clock ran out, unless they are about to be looked at."""
     del who
     c = attempts.c
     statement = _SELECT.join(payments, payments.c.id == c.payment_id).where(
         payments.c.due_at <= tx.now,
-        c.state.in_(_OFFERED),
+        unsettled(),
         sa.or_(c.next_check_at.is_(None), c.next_check_at > tx.now),
     )
     if only is not None:
@@ -183,23 +194,18 @@ def live_past_due(tx: Tx, who: System, *, only: Sequence[str] | None, limit: int
 def make_due(tx: Tx, who: Who, found: Sequence[Attempt], trigger: Trigger, *, close: bool = False) -> None:
     """A hint: look at these now, or at the end of the minimum gap. Survives an asking that is under way."""
     del who
+    news = {"hinted_at": tx.now, "unpaid_answers": 0, "unpaid_answer_at": None}
+    if trigger is Trigger.EXPIRY:
+        news = {}  # the clock tells nothing new about the customer
+    if close:
+        news["close_wanted"] = True
     rows = []
     for attempt in found:
         look = look_after_hint(attempt, tx.now)
-        rows.append(
-            {
-                "id": attempt.id,
-                "next_check_at": look.at,
-                "check_band": look.band,
-                "check_trigger": trigger.value,
-                "hint_no": attempt.hint_no + 1,
-                "hinted_at": tx.now,
-                "unpaid_answers": 0,
-                "unpaid_answer_at": None,
-                "close_wanted": attempt.close_wanted or close,
-            }
-        )
-    bulk_update(tx, attempts, rows, keys=["id"])
+        due = {"next_check_at": look.at, "check_band": look.band, "check_trigger": trigger.value}
+        # Only what is said here is written: the caller's picture of the attempt may be older than the row.
+        rows.append({"id": attempt.id, "hint_no": 1, **due, **news})
+    bulk_update(tx, attempts, rows, keys=["id"], add=["hint_no"])
 
 
 def write_answers(tx: Tx, who: Who, rows: Sequence[Mapping[str, Any]]) -> int:

@@ -77,6 +77,8 @@ class Verdict:
     provider_at: Instant | None = None
     amount_refunded: int = 0
     disputed: bool = False
+    further: "tuple[Verdict, ...]" = ()
+    """Other transactions of the same checkout, where a provider took money more than once."""
 
 
 @dataclass(frozen=True, slots=True)

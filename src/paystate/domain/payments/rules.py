@@ -12,9 +12,12 @@ from paystate.domain.payments.schedule import (
     Patience,
     within_own_time,
 )
-from paystate.domain.payments.states import ENDED, MOVES, AttemptState, Outcome, State
+from paystate.domain.payments.states import ENDED, FINAL, MOVES, AttemptState, Outcome, State
 from paystate.kit.clock import Instant
 from paystate.kit.errors import Conflict
+
+MONEY = (Outcome.SUCCEEDED, Outcome.REFUNDED)
+"""Outcomes that name money; every other one counts only for the very checkout that was asked about."""
 
 Disposition = Literal["PROOF", "UNAPPLIED", "FOREIGN"]
 ReceiptOwner = Literal["nobody", "this_payment", "other_payment"]
@@ -59,6 +62,8 @@ class Decision:
 
 def decide(situation: Situation, verdict: Verdict) -> Decision:
     """The one rule every path ends in. It never takes PAID back and never reads silence as failure."""
+    if verdict.outcome not in MONEY and verdict.reference != situation.attempt.provider_reference:
+        return Decision("another_checkout", situation.attempt.state)
     match verdict.outcome:
         case Outcome.SUCCEEDED:
             return _succeeded(situation, verdict)
@@ -100,15 +105,26 @@ def _succeeded(situation: Situation, verdict: Verdict) -> Decision:
         or verdict.amount <= 0
         or verdict.currency is None
     ):
-        return Decision("unknown_status", situation.attempt.state)
+        return _unclear(situation)
     if situation.receipt_owner == "this_payment":
         return _seen_before(verdict)
     if situation.receipt_owner == "other_payment":
         return _to_review(situation, "transaction_reused", receipt=None, suggest="reject")
+    if verdict.amount_refunded >= verdict.amount:
+        return _refunded(situation, verdict)
     wrong = mismatch(situation, verdict)
     if wrong is not None:
         return _mismatched(situation, verdict, wrong)
-    return _matching(situation, verdict)
+    decision = _matching(situation, verdict)
+    if verdict.amount_refunded > 0 and decision.case is None:
+        return replace(decision, case="refunded_at_provider", suggest="book_refund")
+    return decision
+
+
+def _unclear(situation: Situation) -> Decision:
+    """A success that does not say what was paid: nothing to prove with, and too much to wait in silence."""
+    decision = _to_review(situation, "success_without_transaction", receipt=None, suggest="ask_provider")
+    return replace(decision, attempt_state=situation.attempt.state)
 
 
 def _seen_before(verdict: Verdict) -> Decision:
@@ -145,9 +161,7 @@ def _to_review(situation: Situation, reason: str, *, receipt: Disposition | None
 
 def _matching(situation: Situation, verdict: Verdict) -> Decision:
     match situation.payment.state:
-        case State.OPEN | State.PENDING_VERIFICATION:
-            return _paid("proved")
-        case State.FAILED:
+        case State.OPEN | State.PENDING_VERIFICATION | State.FAILED:
             return _duplicate(_paid("proved")) if situation.slot_paid else _paid("proved")
         case State.EXPIRED | State.CANCELED:
             return _late(situation, verdict)
@@ -203,11 +217,13 @@ def _refunded(situation: Situation, verdict: Verdict) -> Decision:
         or verdict.amount <= 0
         or verdict.currency is None
     ):
-        return Decision("unknown_status", situation.attempt.state)
+        return _unclear(situation)
     if situation.receipt_owner == "this_payment":
         return Decision(
             "paid_and_refunded", AttemptState.SUCCEEDED, case="refunded_at_provider", suggest="book_refund"
         )
+    if situation.receipt_owner == "other_payment":
+        return _to_review(situation, "transaction_reused", receipt=None, suggest="reject")
     foreign = mismatch(situation, verdict) in ("account_mismatch", "live_flag_mismatch")
     return _to_review(
         situation, "refunded_before_paid", receipt="FOREIGN" if foreign else "UNAPPLIED", suggest="reject"
@@ -215,6 +231,7 @@ def _refunded(situation: Situation, verdict: Verdict) -> Decision:
 
 
 def _processing(situation: Situation) -> Decision:
+    """Money is on its way, also where it was no longer expected: such an attempt is watched closely (schedule)."""
     state = situation.attempt.state
     reached = AttemptState.PROCESSING if state in (AttemptState.CREATED, AttemptState.LIVE) else state
     move = State.PENDING_VERIFICATION if situation.payment.state is State.OPEN else None
@@ -238,12 +255,16 @@ def _pending(situation: Situation) -> Decision:
         return waiting
     if within_own_time(payment, situation.now):
         return replace(waiting, label="back_to_open", move=State.OPEN, reason="not_paid_yet")
+    if payment.expires_at is None:
+        return waiting  # a bundle's staleness no longer counts once the customer returned: two hours do
     return replace(waiting, label="close_first", close_next=True)
 
 
 def must_close(payment: Payment, attempt: Attempt, now: Instant) -> bool:
     """Whether this checkout has to be ended at the provider: superseded, cancelled, or its payment's time is over."""
-    if attempt.close_wanted or payment.cancel_requested_at is not None:
+    if attempt.close_wanted or payment.cancel_requested_at is not None or payment.state in FINAL:
+        return True
+    if payment.state is State.REVIEW and not within_own_time(payment, now):
         return True
     if (
         payment.state is State.PENDING_VERIFICATION
@@ -258,6 +279,12 @@ def _ended(situation: Situation, state: AttemptState) -> Decision:
     """The checkout can no longer be paid. A failure belongs to its attempt; PAID is never touched."""
     before = situation.attempt.state
     reached = before if before in (AttemptState.SUCCEEDED, *ENDED) else state
+    waits = situation.payment.cancel_requested_at is None and not _time_is_over(
+        situation.payment, situation.now
+    )
+    if before in ENDED and waits:
+        # What it said before it was decided then; a payment that was tried again since is not failed by it.
+        return Decision("already_ended", before)
     after = [*situation.others, reached]
     move, reason = conclude(situation.payment, after, situation.now, failed=state is AttemptState.FAILED)
     return Decision(f"attempt_{reached.lower()}", reached, move=move, reason=reason)
@@ -280,12 +307,11 @@ def conclude(
 
 
 def _time_is_over(payment: Payment, now: Instant) -> bool:
-    if (
-        payment.state is State.PENDING_VERIFICATION
-        and payment.expires_at is not None
-        and now < payment.expires_at
-    ):
-        return False
+    if payment.state is State.PENDING_VERIFICATION:
+        if payment.expires_at is not None and now < payment.expires_at:
+            return False
+        if payment.expires_at is None:
+            return payment.due_at is not None and payment.due_at <= now
     if not within_own_time(payment, now):
         return True
     return payment.due_at is not None and payment.due_at <= now

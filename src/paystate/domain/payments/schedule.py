@@ -67,9 +67,10 @@ def look_after_hint(attempt: Attempt, now: Instant) -> Look:
 
 
 def look_after_answer(attempt: Attempt, state: AttemptState, now: Instant, patience: Patience) -> Look:
-    """Dense just after the start or the last hint, then ever thinner; after its end only the long tail."""
-    if state is AttemptState.SUCCEEDED:
-        return Look(None, LONG_TAIL)
+    """Dense just after the start or the last hint, then ever thinner; after its end only the long tail.
+
+    One that succeeded has its tail too: the same checkout may be paid once more.
+    """
     if state in ENDED or state is AttemptState.WATCHED:
         return _tail_look(attempt, state, now)
     age = now - max(attempt.created_at, attempt.hinted_at or 0)

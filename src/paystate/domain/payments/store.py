@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from paystate.domain.payments.attempt_store import unsettled
 from paystate.domain.payments.model import attempts, payment_moves, payments
 from paystate.domain.payments.records import Payment
-from paystate.domain.payments.states import OFFERED, PENDING, State
+from paystate.domain.payments.states import PENDING, State
 from paystate.kit.clock import Instant
 from paystate.kit.errors import NotFound
 from paystate.kit.ids import System, Who, is_id, is_short_code
@@ -148,9 +149,7 @@ def pending_of_customer(tx: Tx, who: Who, customer_id: str) -> list[Payment]:
 DuePosition = tuple[Instant, str]
 """(when its clock ran out, id): where a sweep stands."""
 
-_NOTHING_OFFERED = ~sa.exists().where(
-    attempts.c.payment_id == payments.c.id, attempts.c.state.in_([s.value for s in sorted(OFFERED)])
-)
+_NOTHING_OFFERED = ~sa.exists().where(attempts.c.payment_id == payments.c.id, unsettled())
 
 
 def _past_due(tx: Tx) -> sa.ColumnElement[bool]:
@@ -173,27 +172,46 @@ def due_without_attempt(tx: Tx, who: System, *, after: DuePosition | None, limit
 
 
 def lock_due_without_attempt(tx: Tx, who: System, ids: Sequence[str]) -> list[Payment]:
-    """Those of these payments that are still past due now, locked in id order."""
-    del who
+    """Those of these payments that are still past due now, locked in id order.
+
+    First the locks, then the look: what a start committed while we waited for its lock is seen.
+    """
+    lock(tx, who, ids)
     statement = _SELECT.where(tx.any_of(payments.c.id, sorted(ids), "ids"), _past_due(tx))
-    return [record(row) for row in tx.rows(statement.order_by(payments.c.id).with_for_update())]
+    return [record(row) for row in tx.rows(statement.order_by(payments.c.id))]
+
+
+_TAKE_SLOTS = sa.text(
+    "SELECT pg_advisory_xact_lock(h) FROM "
+    "(SELECT hashtextextended(s, 0) AS h FROM unnest(CAST(:slots AS text[])) AS s ORDER BY 1) AS sorted"
+)
 
 
 def slots_with_a_paid_payment(tx: Tx, who: System, candidates: Sequence[Payment]) -> set[str]:
-    """Ids of those candidates whose slot another payment has already paid."""
+    """Ids of those candidates whose slot another payment has paid since they were opened (a renewal is no duplicate).
+
+    On PostgreSQL the slots are taken first, so that two payments of one slot cannot both be the first to be paid.
+    """
     del who
     slots = sorted({p.slot for p in candidates if p.slot is not None})
     if not slots:
         return set()
+    if not tx.on_sqlite:
+        tx.rows(_TAKE_SLOTS, {"slots": slots})
     c = payments.c
     found = tx.rows(
-        sa.select(c.merchant_id, c.slot, c.id).where(
+        sa.select(c.merchant_id, c.slot, c.id, c.transaction_at).where(
             tx.any_of(c.slot, slots, "slots"), c.state == State.PAID.value
         )
     )
-    paid = {(row.merchant_id, row.slot, row.id) for row in found}
+    paid = {(row.merchant_id, row.slot, row.id, row.transaction_at) for row in found}
     return {
-        p.id for p in candidates if any(m == p.merchant_id and s == p.slot and i != p.id for m, s, i in paid)
+        p.id
+        for p in candidates
+        for merchant_id, slot, payment_id, at in paid
+        if (merchant_id, slot) == (p.merchant_id, p.slot)
+        and payment_id != p.id
+        and (at or 0) >= (p.opened_at or 0)
     }
 
 
