@@ -173,9 +173,7 @@ async def test_a_cancel_beside_a_start_never_leaves_a_live_checkout_of_a_cancell
     inserted, go = asyncio.Event(), threading.Event()
 
     def start(tx):
-        made = _record_attempt(
-            _Wanted(ctx.patience, a.WHO, payment.id, shop.connection, reference, request), tx
-        )
+        made = _record_attempt(_Wanted(ctx.patience, a.WHO, payment, shop.connection, reference, request), tx)
         loop.call_soon_threadsafe(inserted.set)
         assert go.wait(5)
         return made
@@ -210,7 +208,7 @@ async def test_an_attempt_started_beside_a_failing_one_keeps_the_payment_open(sh
     inserted, go = asyncio.Event(), threading.Event()
 
     def start(tx):
-        made = _record_attempt(_Wanted(ctx.patience, a.WHO, payment.id, other, reference, request), tx)
+        made = _record_attempt(_Wanted(ctx.patience, a.WHO, payment, other, reference, request), tx)
         loop.call_soon_threadsafe(inserted.set)
         assert go.wait(5)
         return made
@@ -376,6 +374,6 @@ async def test_a_checkout_never_asks_for_an_amount_that_was_changed_meanwhile(sh
     await ctx.db.write(
         lambda tx: edit(ctx, shop.id, payment.id, PaymentChanges(amount=2000), tx, version=None)
     )
-    wanted = _Wanted(ctx.patience, a.WHO, payment.id, shop.connection, reference, request)
+    wanted = _Wanted(ctx.patience, a.WHO, payment, shop.connection, reference, request)
     with pytest.raises(Conflict):
         await ctx.db.write(lambda tx: _record_attempt(wanted, tx))

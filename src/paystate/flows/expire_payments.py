@@ -5,12 +5,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from paystate.domain.payments import Payment, State, Trigger, attempt_store, store
+from paystate.domain import cases, connections
+from paystate.domain.cases import NewCase
+from paystate.domain.payments import Patience, Payment, State, Step, Trigger, attempt_store, store
+from paystate.domain.payments.states import PENDING
 from paystate.flows.context import Context
-from paystate.flows.move_payment import sweep_payments
+from paystate.flows.move_payment import move_payments, sweep_payments
 from paystate.flows.verify_payments import VERIFY
+from paystate.kit.clock import Instant
 from paystate.kit.errors import Unavailable
-from paystate.kit.ids import System, Who
+from paystate.kit.ids import MerchantId, System, Who
 from paystate.machinery.db import Tx
 from paystate.machinery.failpoints import declare, failpoint
 from paystate.machinery.jobs import Run, job
@@ -85,6 +89,7 @@ async def expire_payments(ctx: Context, *, actor: str, batch: int = BATCH) -> Sw
     total = Sweep()
     hinted, _ = await ctx.db.write(partial(_ask_first, None))
     total.asked, total.found = hinted, hinted
+    await ctx.db.write(partial(_hand_over_unheard, ctx.patience))
     after: store.DuePosition | None = None
     for _ in range(MAX_BATCHES):
         due = await ctx.db.read(partial(_due, after, batch))
@@ -117,6 +122,33 @@ def _ask_first(only: Sequence[str] | None, tx: Tx) -> tuple[int, bool]:
         attempt_store.make_due(tx, WHO, found, Trigger.EXPIRY)
         tx.wake(VERIFY)
     return len({a.payment_id for a in found}), bool(found)
+
+
+def _hand_over_unheard(patience: Patience, tx: Tx) -> None:
+    """Past its time and a day without a word, because its connection is parked or off: a person decides."""
+    before = Instant(tx.now - patience.silent_limit)
+    found = attempt_store.unheard_past_due(
+        tx, WHO, before=before, active=connections.active_ids(), limit=BATCH
+    )
+    attempt_store.lock_of_payments(tx, WHO, [a.payment_id for a in found])
+    locked = store.lock(tx, WHO, [a.payment_id for a in found])
+    waiting = {a.payment_id: a for a in found if locked[a.payment_id].state in PENDING}
+    if not waiting:
+        return
+    steps = [
+        Step(locked[i], State.REVIEW, "expiry", "no_answer", a.id, {"review_reason": "no_answer"})
+        for i, a in waiting.items()
+    ]
+    move_payments(tx, WHO, steps, patience)
+    evidence = {"silence": "the connection is not in use"}
+    cases.open_cases(
+        tx,
+        WHO,
+        [
+            NewCase(MerchantId(a.merchant_id), a.payment_id, a.id, "no_answer", evidence, "keep_waiting")
+            for a in waiting.values()
+        ],
+    )
 
 
 def _due(after: store.DuePosition | None, limit: int, tx: Tx) -> list[store.DuePosition]:

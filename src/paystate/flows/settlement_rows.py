@@ -95,7 +95,7 @@ def answer_row(
         watched_until=Instant(now + schedule.WATCH_FOR)
         if newly_ended and state is AttemptState.WATCHED
         else attempt.watched_until,
-        silent_since=None if answered else (attempt.silent_since or now),
+        silent_since=None if answered else schedule.silent_since(attempt, now),
         silent_count=0 if answered else attempt.silent_count + 1,
     )
     look = _next_look(asked, counted, payment, decision, now=now, patience=patience)
@@ -150,7 +150,7 @@ def _next_look(
     if asked.verdict is None and asked.refused is None and state not in ENDED:
         look = schedule.look_after_silence(attempt, now, asked.retry_after_us)
     else:
-        expecting = state is AttemptState.WATCHED and (payment.state not in FINAL or _is_processing(asked))
+        expecting = _is_processing(asked) or (state is AttemptState.WATCHED and payment.state not in FINAL)
         as_if = AttemptState.LIVE if expecting else state
         look = schedule.look_after_answer(attempt, as_if, now, patience)
     if (

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -36,6 +36,9 @@ CLAIM_LINGER_SECONDS = 0.05
 APPLY_LINGER_SECONDS = 0.02
 APPLY_LINGER_EACH_SECONDS = 0.0002
 """Answers wait for company, the longer the more questions are out: a commit costs about the same for any number."""
+
+APPLIERS = 2
+"""Batches written at once: while PostgreSQL works on one, the next is prepared. SQLite takes one after the other."""
 
 DATABASE_PAUSE_SECONDS = 1.0
 POISON_PAUSE = 60 * SECOND
@@ -219,27 +222,34 @@ class Verifier:
     _answers: "asyncio.Queue[Asked]" = field(default_factory=asyncio.Queue)
     _asking: "set[asyncio.Task[None]]" = field(default_factory=set)
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
+    _gathering: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop; then finish the questions that are out and write their answers."""
-        applier = asyncio.create_task(self._apply_forever())
-        try:
-            while not stop.is_set():
-                if not await self._claim_once():
-                    await self._rest(stop)
-        finally:
-            await asyncio.gather(*self._asking, return_exceptions=True)
-            await self._answers.join()
-            applier.cancel()
+        async with self._applying():
+            try:
+                while not stop.is_set():
+                    if not await self._claim_once():
+                        await self._rest(stop)
+            finally:
+                await asyncio.gather(*self._asking, return_exceptions=True)
+                await self._answers.join()
 
     async def drain(self) -> None:
         """Until nothing is due any more, and every answer is written: for the command line, jobs and tests."""
-        applier = asyncio.create_task(self._apply_forever())
-        try:
+        async with self._applying():
             while await self._claim_once() or await self._finish_some():
                 pass
+
+    @contextlib.asynccontextmanager
+    async def _applying(self) -> AsyncIterator[None]:
+        """While the block runs, answers are written."""
+        appliers = [asyncio.create_task(self._apply_forever()) for _ in range(APPLIERS)]
+        try:
+            yield
         finally:
-            applier.cancel()
+            for applier in appliers:
+                applier.cancel()
 
     async def _finish_some(self) -> bool:
         """Wait for answers; once none is missing and all are written, claim what they made due. False: it is over."""
@@ -320,10 +330,8 @@ class Verifier:
 
     async def _apply_forever(self) -> None:
         while True:
-            batch = [await self._answers.get()]
-            await asyncio.sleep(min(APPLY_LINGER_SECONDS, APPLY_LINGER_EACH_SECONDS * len(self._asking)))
-            while len(batch) < self.batch and not self._answers.empty():
-                batch.append(self._answers.get_nowait())
+            async with self._gathering:
+                batch = await self._gathered()
             try:
                 self.report(await apply_answers(self.ctx, batch))
             except Unavailable as error:
@@ -335,6 +343,15 @@ class Verifier:
             finally:
                 for _ in batch:
                     self._answers.task_done()
+
+    async def _gathered(self) -> list[Asked]:
+        """The answers to be written together."""
+        batch = [await self._answers.get()]
+        if self._answers.qsize() < self.batch - 1:
+            await asyncio.sleep(min(APPLY_LINGER_SECONDS, APPLY_LINGER_EACH_SECONDS * len(self._asking)))
+        while len(batch) < self.batch and not self._answers.empty():
+            batch.append(self._answers.get_nowait())
+        return batch
 
     async def _rest(self, stop: asyncio.Event) -> None:
         """Sleep until a hint comes or a moment has passed."""

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from paystate.domain.payments.model import attempts, payments
 from paystate.domain.payments.records import Attempt
 from paystate.domain.payments.schedule import FRESH, LONG_TAIL, OLDER, look_after_hint
-from paystate.domain.payments.states import OFFERED, AttemptState, Outcome, Trigger
+from paystate.domain.payments.states import OFFERED, PENDING, AttemptState, Outcome, Trigger
 from paystate.kit.clock import Instant
 from paystate.kit.errors import NotFound
 from paystate.kit.ids import System, Who, is_id
@@ -174,7 +174,8 @@ def unsettled() -> sa.ColumnElement[bool]:
         c.last_answer_at.is_(None),
         c.last_answer_at < payments.c.due_at,
     )
-    return sa.or_(c.state.in_(_OFFERED), sa.and_(c.state == AttemptState.WATCHED.value, unasked))
+    watched = sa.and_(c.state == AttemptState.WATCHED.value, unasked)
+    return sa.or_(c.state.in_(_OFFERED), watched, c.last_outcome == Outcome.PROCESSING.value)
 
 
 def live_past_due(tx: Tx, who: System, *, only: Sequence[str] | None, limit: int) -> list[Attempt]:
@@ -188,6 +189,22 @@ def live_past_due(tx: Tx, who: System, *, only: Sequence[str] | None, limit: int
     )
     if only is not None:
         statement = statement.where(c.payment_id.in_(list(only)))
+    return [record(row) for row in tx.rows(statement.order_by(c.id).limit(limit))]
+
+
+def unheard_past_due(
+    tx: Tx, who: System, *, before: Instant, active: sa.Select[Any], limit: int
+) -> list[Attempt]:
+    """Unsettled attempts of pending payments whose clock ran out, at connections that nobody asks, unheard of since."""
+    del who
+    c = attempts.c
+    statement = _SELECT.join(payments, payments.c.id == c.payment_id).where(
+        payments.c.due_at <= before,
+        payments.c.state.in_([s.value for s in sorted(PENDING)]),
+        unsettled(),
+        c.connection_id.not_in(active),
+        sa.func.coalesce(c.last_answer_at, c.created_at) <= before,
+    )
     return [record(row) for row in tx.rows(statement.order_by(c.id).limit(limit))]
 
 

@@ -10,6 +10,7 @@ from paystate.domain.payments.schedule import (
     UNPAID_ANSWERS,
     UNPAID_GAP,
     Patience,
+    silent_since,
     within_own_time,
 )
 from paystate.domain.payments.states import ENDED, FINAL, MOVES, AttemptState, Outcome, State
@@ -342,7 +343,7 @@ def watch(situation: Situation) -> Decision:
 def silence(situation: Situation) -> Decision:
     """No answer is never a failure: it is retried, and past the payment's time and a day of it a person decides."""
     attempt, payment = situation.attempt, situation.payment
-    since = attempt.silent_since if attempt.silent_since is not None else situation.now
+    since = silent_since(attempt, situation.now)
     over = payment.due_at is not None and payment.due_at <= situation.now
     waiting_to_end = over or payment.cancel_requested_at is not None
     pending = payment.state in (State.OPEN, State.PENDING_VERIFICATION)

@@ -30,6 +30,9 @@ SILENT_STEPS = (
     5 * MINUTE,
     10 * MINUTE,
 )
+OWN_GAP = 3 * HOUR
+"""More between two questions than any schedule, budget or Retry-After explains: we were away ourselves."""
+
 FRESH, OLDER, LONG_TAIL = 0, 1, 2
 """Bands in which due attempts are claimed, freshest first."""
 
@@ -99,6 +102,14 @@ def _tail_look(attempt: Attempt, state: AttemptState, now: Instant) -> Look:
     if state is AttemptState.WATCHED and attempt.watched_until is not None and now < attempt.watched_until:
         return Look(Instant(min(now + 7 * DAY, attempt.watched_until)), LONG_TAIL)
     return Look(None, LONG_TAIL)
+
+
+def silent_since(attempt: Attempt, now: Instant) -> Instant:
+    """Since when the provider has not answered; a gap in our own asking is not its silence and starts it anew."""
+    asked = attempt.last_asked_at
+    if attempt.silent_since is None or asked is None or now - asked > OWN_GAP:
+        return now
+    return attempt.silent_since
 
 
 def look_after_silence(attempt: Attempt, now: Instant, retry_after: int | None) -> Look:

@@ -103,7 +103,7 @@ class Checkout(Kept, frozen=True, kw_only=True):
     decline: Decline | None = None
     transaction: Transaction | None = None
     further: tuple[Transaction, ...] = ()
-    """Paid more than once: listed as transactions, not shown in the checkout."""
+    """Paid more than once."""
     settles_at: int | None = None
 
     @property
@@ -130,6 +130,7 @@ class Checkout(Kept, frozen=True, kw_only=True):
             "expiresAt": rfc3339(self.expires_at),
             "decline": self.decline and {"code": self.decline.code, "at": rfc3339(self.decline.at)},
             "transaction": self.transaction and self.transaction.wire(),
+            "further": [paid.wire() for paid in self.further],
         }
 
 
