@@ -57,6 +57,8 @@ class Place:
             url = self._create()
             migrate(url)
             fill(url)
+            if self.cluster is not None:
+                self.cluster.analyze(url)
             self._templates[name] = url
         return self._templates[name]
 

@@ -37,9 +37,6 @@ APPLY_LINGER_SECONDS = 0.02
 APPLY_LINGER_EACH_SECONDS = 0.0002
 """Answers wait for company, the longer the more questions are out: a commit costs about the same for any number."""
 
-APPLIERS = 2
-"""Batches written at once: while PostgreSQL works on one, the next is prepared. SQLite takes one after the other."""
-
 DATABASE_PAUSE_SECONDS = 1.0
 POISON_PAUSE = 60 * SECOND
 RACES = 3
@@ -222,7 +219,6 @@ class Verifier:
     _answers: "asyncio.Queue[Asked]" = field(default_factory=asyncio.Queue)
     _asking: "set[asyncio.Task[None]]" = field(default_factory=set)
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
-    _gathering: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop; then finish the questions that are out and write their answers."""
@@ -244,12 +240,11 @@ class Verifier:
     @contextlib.asynccontextmanager
     async def _applying(self) -> AsyncIterator[None]:
         """While the block runs, answers are written."""
-        appliers = [asyncio.create_task(self._apply_forever()) for _ in range(APPLIERS)]
+        applier = asyncio.create_task(self._apply_forever())
         try:
             yield
         finally:
-            for applier in appliers:
-                applier.cancel()
+            applier.cancel()
 
     async def _finish_some(self) -> bool:
         """Wait for answers; once none is missing and all are written, claim what they made due. False: it is over."""
@@ -330,8 +325,7 @@ class Verifier:
 
     async def _apply_forever(self) -> None:
         while True:
-            async with self._gathering:
-                batch = await self._gathered()
+            batch = await self._gathered()
             try:
                 self.report(await apply_answers(self.ctx, batch))
             except Unavailable as error:
