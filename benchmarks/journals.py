@@ -10,6 +10,7 @@ from benchmarks.bare_sql import bare_connection, columns
 from benchmarks.disk import fdatasync_line
 from benchmarks.figure import RUNS, Figure, spread
 from benchmarks.place import Place
+from benchmarks.quiet import Quiet
 from paystate.domain.ledger import Journal, credit, debit, post
 from paystate.domain.ledger.rules import account_id, account_of, input_hash, tags_text
 from paystate.kit.clock import Instant, SystemClock
@@ -54,9 +55,10 @@ class Rows(NamedTuple):
 def measure(place: Place) -> Figure:
     """A capture each: clearing, fee, one of ten thousand wallets, commission; four postings."""
     template = place.template("ledger", partial(_open_accounts, place))
-    ours, bare = [], []
+    ours, bare, quiet = [], [], Quiet()
     for _ in range(RUNS):
         with place.copy_of(template) as url:
+            quiet.wait()
             ours.append(BATCH * BATCHES / _ours(url))
         with place.copy_of(template) as url:
             bare.append(BATCH * BATCHES / _bare(place, url))
@@ -70,6 +72,7 @@ def measure(place: Place) -> Figure:
             f"the ratio is wall-clock throughput over {BATCHES} batches; a journal has four postings",
             spread("ours", ours, "journals/s"),
             spread("bare", bare, "journals/s"),
+            quiet.line,
             fdatasync_line(place.folder),
         ],
     )

@@ -67,23 +67,29 @@ def fill(
     key: str,
     count: int,
     *,
+    start: int = 0,
     base_url: str = "http://127.0.0.1:9",
     due: bool = False,
     expired: bool = False,
 ) -> None:
-    """Open payments: with an attempt that is `due` to be asked about, or `expired` without one."""
+    """Open payments, numbered from `start`: with an attempt that is `due` to be asked about, or `expired` without one."""
     database = open_database(url, statement_timeout_seconds=120)
     try:
-        owner = database.write_sync(lambda tx: add_owner(tx, key, base_url, HIGHEST_RATE))
-        for numbers in _chunks(count):
+        owner = database.write_sync(lambda tx: _owner(tx) or add_owner(tx, key, base_url, HIGHEST_RATE))
+        for numbers in _chunks(start, start + count):
             _write(database, owner, numbers, due=due, expired=expired)
     finally:
         database.close()
 
 
-def _chunks(count: int) -> Iterator[Sequence[int]]:
-    for start in range(0, count, CHUNK):
-        yield range(start, min(start + CHUNK, count))
+def _owner(tx: Tx) -> Owner | None:
+    found = tx.conn.exec_driver_sql("SELECT merchant_id, id FROM connections").first()
+    return None if found is None else Owner(*found)
+
+
+def _chunks(start: int, end: int) -> Iterator[Sequence[int]]:
+    for first in range(start, end, CHUNK):
+        yield range(first, min(first + CHUNK, end))
 
 
 def _write(database: Database, owner: Owner, numbers: Sequence[int], *, due: bool, expired: bool) -> None:

@@ -11,6 +11,7 @@ from benchmarks.bare_sql import bare_connection, columns
 from benchmarks.disk import fdatasync_line
 from benchmarks.figure import RUNS, Figure, spread
 from benchmarks.place import Place
+from benchmarks.quiet import Quiet
 from paystate.app import close_app
 from paystate.flows.expire_payments import BATCH, expire_payments
 from paystate.kit.clock import Instant, SystemClock
@@ -52,9 +53,10 @@ MAX_BATCHES = 2_000
 def measure(place: Place) -> Figure:
     """Expire `place.rows` payment links of which none is at a provider."""
     template = place.template(f"expired:{place.rows}", partial(_fill, place))
-    ours, bare = [], []
+    ours, bare, quiet = [], [], Quiet()
     for _ in range(RUNS):
         with place.copy_of(template) as url:
+            quiet.wait()
             ours.append(place.rows / asyncio.run(_ours(place, url)))
         with place.copy_of(template) as url:
             bare.append(place.rows / _bare(place, url))
@@ -68,6 +70,7 @@ def measure(place: Place) -> Figure:
             f"the ratio is wall-clock throughput over {place.rows:,} expired links",
             spread("ours", ours, "rows/s"),
             spread("bare", bare, "rows/s"),
+            quiet.line,
             fdatasync_line(place.folder),
         ],
     )

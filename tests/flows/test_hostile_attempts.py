@@ -161,10 +161,11 @@ async def test_no_second_checkout_starts_while_the_first_is_processing(shop, clo
         await start_checkout(shop.app.ctx, a.WHO, payment.short_code, "other")
 
 
+@pytest.mark.parametrize(
+    "database_url", ["postgresql"], indirect=True
+)  # SQLite has one writer: nothing runs beside it
 async def test_a_cancel_beside_a_start_never_leaves_a_live_checkout_of_a_cancelled_payment(shop) -> None:
     """PostgreSQL: the attempt that is being inserted is invisible to whoever locked "all attempts" before it."""
-    if shop.app.db.dialect != "postgresql":
-        pytest.skip("one writer: nothing runs beside it")
     ctx, loop = shop.app.ctx, asyncio.get_running_loop()
     payment = await shop.payment()
     reference = new_provider_reference()
@@ -192,10 +193,11 @@ async def test_a_cancel_beside_a_start_never_leaves_a_live_checkout_of_a_cancell
     assert not ((await shop.now(payment)).state is State.CANCELED and set(states) & set(OPENED)), states
 
 
+@pytest.mark.parametrize(
+    "database_url", ["postgresql"], indirect=True
+)  # SQLite has one writer: nothing runs beside it
 async def test_an_attempt_started_beside_a_failing_one_keeps_the_payment_open(shop, clock) -> None:
     """PostgreSQL: A ends for good while B is being inserted; the payment must see B."""
-    if shop.app.db.dialect != "postgresql":
-        pytest.skip("one writer: nothing runs beside it")
     await _second_provider(shop)
     ctx, loop = shop.app.ctx, asyncio.get_running_loop()
     payment, first = await shop.opened(customer="ann", bundle_id="gold")

@@ -729,11 +729,10 @@ async def test_the_run_of_a_killed_process_is_run_again(database_url: str, clock
     database.close()
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # a SQLite file has one process
 async def test_a_process_paused_beyond_its_lease_ends_nothing(
     clock: FrozenClock, child, database_url: str
 ) -> None:
-    if database_url.startswith("sqlite"):
-        pytest.skip("a SQLite file has one process")
     database = open_database(database_url, pool_size=3)
     bench = Bench(database, clock)
     bench.add(schedule="0 0 1 1 *")

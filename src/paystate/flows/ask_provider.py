@@ -68,7 +68,7 @@ async def ask_provider(ctx: Context, claim: Claim) -> Asked:
 async def _exchange(ctx: Context, claim: Claim, account: Account) -> dict[str, object]:
     provider = ctx.provider(claim.attempt.provider)
     subject = Subject(claim.attempt.provider_reference, claim.attempt.checkout_id)
-    if _resend(claim):
+    if _resend(claim, provider):
         started = await provider.start(
             account, claim.request or b"", idempotency_key=claim.attempt.idempotency_key
         )
@@ -79,7 +79,7 @@ async def _exchange(ctx: Context, claim: Claim, account: Account) -> dict[str, o
     return await _end(provider, claim, account, subject, verdict)
 
 
-def _resend(claim: Claim) -> bool:
+def _resend(claim: Claim, provider: Provider) -> bool:
     """A start whose answer we do not have is sent again unchanged while its key lives, unless it failed twice alike."""
     attempt = claim.attempt
     return (
@@ -88,7 +88,7 @@ def _resend(claim: Claim) -> bool:
         and claim.request is not None
         and claim.now <= attempt.start_until
         and attempt.start_failures < START_ERRORS_BEFORE_ASKING
-        and not rules.must_close(claim.payment, attempt, claim.now)
+        and (isinstance(provider, Closes) or not rules.must_close(claim.payment, attempt, claim.now))
     )
 
 

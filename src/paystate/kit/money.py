@@ -26,7 +26,7 @@ EXPONENTS: dict[str, int] = {
 """Decimal places of each currency: ISO 4217, plus HBAR (tinybars) and USDC."""
 
 
-_PLAIN = re.compile(r"(-?)([0-9]{1,18})(?:\.([0-9]{1,18}))?\Z")
+_PLAIN = re.compile(r"(-?)(?=\.?[0-9])([0-9]{0,18})(?:\.([0-9]{0,18}))?\Z")
 
 
 class UnknownCurrency(ValueError):

@@ -4,6 +4,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ GROUP_FUNCTIONS = 100
 GROUP_SECONDS = 0.020
 QUEUE_LIMIT = 2_000
 BUSY_RETRIES = 5
+CONNECT_TRIES = 100
+CONNECT_PAUSE_SECONDS = 0.05
 BUSY_TIMEOUT_MS = 5_000
 READ_CONNECTIONS = 8
 SAFE_VERSION = (3, 51, 3)
@@ -73,6 +76,7 @@ class SqliteWriter:
         self._engine = engine
         self._make_tx = make_tx
         self._jobs: queue.Queue[_Job | None] = queue.Queue(maxsize=QUEUE_LIMIT)
+        self._conn = _connect(engine)
         self._thread = threading.Thread(target=self._loop, name="sqlite-writer", daemon=True)
         self._thread.start()
 
@@ -89,7 +93,7 @@ class SqliteWriter:
         self._thread.join()
 
     def _loop(self) -> None:
-        with self._engine.connect() as conn:
+        with self._conn as conn:
             dbapi = conn.connection.driver_connection
             assert isinstance(dbapi, sqlite3.Connection)
             while True:
@@ -97,7 +101,7 @@ class SqliteWriter:
                 if group is None:
                     dbapi.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
                     return
-                self._run(conn, dbapi, group)
+                self._run_or_fail(conn, dbapi, group)
                 for job in group:
                     job.settle((job.tx, job.result), job.error)
 
@@ -116,6 +120,15 @@ class SqliteWriter:
                 break
             group.append(job)
         return group
+
+    def _run_or_fail(self, conn: sa.Connection, dbapi: sqlite3.Connection, group: list[_Job]) -> None:
+        """The thread outlives whatever happens: a caller of a dead writer would wait for ever."""
+        try:
+            self._run(conn, dbapi, group)
+        except Exception as error:  # noqa: BLE001 - every caller of the group hears it
+            _roll_back(dbapi)
+            for job in group:
+                job.error = job.error or _as_unavailable(error)
 
     def _run(self, conn: sa.Connection, dbapi: sqlite3.Connection, group: list[_Job]) -> None:
         """Commit the functions together; whatever time leaves over, in a next commit."""
@@ -145,6 +158,18 @@ class SqliteWriter:
             for job in jobs[:count]:
                 _alone(conn, dbapi, job, self._make_tx)
         return count
+
+
+def _connect(engine: sa.Engine) -> sa.Connection:
+    """The writer's connection, before anybody reads: changing a new file to WAL meets no lock, or waits for it."""
+    for tries_left in range(CONNECT_TRIES - 1, -1, -1):
+        try:
+            return engine.connect()
+        except sa.exc.OperationalError as error:
+            if tries_left == 0 or not _name_of(error).startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+                raise
+            time.sleep(CONNECT_PAUSE_SECONDS)
+    raise AssertionError("unreachable")
 
 
 def _begin(dbapi: sqlite3.Connection) -> None:
