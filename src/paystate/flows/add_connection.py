@@ -35,8 +35,11 @@ async def add_connection(
     """
     provider = ctx.provider(provider_name)
     _refuse_wrong_fields(provider, fields)
-    secrets = {key: value for key, value in fields.items() if key in provider.secret_fields}
-    public = {key: value for key, value in fields.items() if key not in provider.secret_fields}
+    given = {name: value for name, value in provider.optional_fields.items() if value} | {
+        name: value for name, value in fields.items() if value
+    }
+    secrets = {key: value for key, value in given.items() if key in provider.secret_fields}
+    public = {key: value for key, value in given.items() if key not in provider.secret_fields}
     identity = await _identify(provider, Account("", "", live=False, settings=public, secrets=secrets))
 
     def store(tx: Tx) -> Connection:
@@ -80,8 +83,12 @@ async def check_connection(ctx: Context, who: Who, connection_id: str) -> Checke
 async def _identify(provider: Provider, account: Account) -> Identity:
     try:
         return await provider.identify(account)
-    except CredentialsRefused:
-        raise Refused("The provider does not accept these credentials.", code="credentials_refused") from None
+    except CredentialsRefused as error:
+        errors = [FieldError(f"/{error.field}", "refused", error.answered)] if error.field else []
+        said = f" It answered: {error.answered}" if error.answered else ""
+        raise Refused(
+            f"The provider does not accept these credentials.{said}", code="credentials_refused", errors=errors
+        ) from None
     except NoAnswer as error:
         raise Unavailable(
             f"The provider does not answer ({error.reason}).", code="provider_unavailable"
@@ -92,7 +99,7 @@ def _refuse_wrong_fields(provider: Provider, fields: Mapping[str, str]) -> None:
     errors = [
         FieldError(f"/{name}", "required", meaning)
         for name, meaning in provider.fields.items()
-        if not fields.get(name)
+        if not fields.get(name) and name not in provider.optional_fields
     ]
     errors += [
         FieldError(f"/{name}", "unknown_field", "This provider has no such field.")
@@ -105,7 +112,7 @@ def _refuse_wrong_fields(provider: Provider, fields: Mapping[str, str]) -> None:
         if len(value) > MAX_FIELD_LENGTH
     ]
     if errors:
-        known = ", ".join(provider.fields)
+        known = ", ".join(name for name in provider.fields if name not in provider.optional_fields)
         raise Refused(f"A connection to {provider.name} needs: {known}.", errors=errors)
 
 

@@ -1,19 +1,27 @@
 """The sandbox provider: speaks over HTTP to the simulator that ships with Paystate, like to any foreign service."""
 
 import hashlib
-import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 import msgspec
 
+from paystate.adapters.provider_calls import (
+    ASK_SECONDS,
+    START_SECONDS,
+    call,
+    check_timed_signature,
+    expect,
+    parsed,
+    text_or_none,
+    time_or_none,
+)
 from paystate.domain.payments import Outcome
 from paystate.domain.payments.port import (
     Account,
     CheckoutOrder,
-    CredentialsRefused,
     Identity,
     Listed,
     Message,
@@ -21,22 +29,17 @@ from paystate.domain.payments.port import (
     NoAnswer,
     NotThere,
     Offer,
-    SignatureInvalid,
+    RefundAnswer,
+    RefundOrder,
     Started,
     StartRefused,
     Subject,
     Verdict,
 )
-from paystate.kit.clock import SECOND, Instant, parse_rfc3339, rfc3339
+from paystate.kit.clock import Instant, rfc3339
 from paystate.kit.money import Money
-from paystate.machinery import http as transport
 from paystate.machinery.http import Answer, Http
-from paystate.machinery.secrets import ct_eq
 
-ASK_SECONDS = 10.0
-START_SECONDS = 30.0
-TOLERANCE_SECONDS = 300
-SIGNATURES_READ = 5
 LIST_LIMIT = 100
 DESCRIPTION_LIMIT = 500
 
@@ -50,6 +53,13 @@ OUTCOMES = {
     "refunded": Outcome.REFUNDED,
 }
 """The sandbox's words; any other is UNKNOWN, never a failure."""
+
+REFUND_OUTCOMES: Mapping[str, Literal["PENDING", "SUCCEEDED", "FAILED"]] = {
+    "pending": "PENDING",
+    "succeeded": "SUCCEEDED",
+    "failed": "FAILED",
+}
+REFUND_KEY_SECONDS = 24 * 3_600
 
 
 class _Transaction(msgspec.Struct, rename="camel"):
@@ -80,6 +90,18 @@ class _Page(msgspec.Struct, rename="camel"):
     next_cursor: str | None = None
 
 
+class _Refund(msgspec.Struct):
+    id: str
+    status: str
+    amount: int
+    currency: str
+    reference: str
+
+
+class _Refunds(msgspec.Struct):
+    data: list[_Refund]
+
+
 class _Owner(msgspec.Struct, rename="camel"):
     account: str
     live: bool
@@ -94,6 +116,8 @@ class _Event(msgspec.Struct, rename="camel"):
 
 _read_checkout = msgspec.json.Decoder(_Checkout).decode
 _read_page = msgspec.json.Decoder(_Page).decode
+_read_refund = msgspec.json.Decoder(_Refund).decode
+_read_refunds = msgspec.json.Decoder(_Refunds).decode
 _read_owner = msgspec.json.Decoder(_Owner).decode
 _read_event = msgspec.json.Decoder(_Event).decode
 
@@ -108,6 +132,8 @@ class Sandbox:
         "webhookSecret": "The secret its webhooks are signed with.",
     }
     secret_fields = frozenset({"secretKey", "webhookSecret"})
+    optional_fields: Mapping[str, str] = {}
+    refund_key_seconds = REFUND_KEY_SECONDS
 
     def __init__(self, http: Http) -> None:
         self._http = http
@@ -142,18 +168,18 @@ class Sandbox:
         if answer.status == 409:
             # It exists already, under this reference or key: to be asked about, never a refusal.
             raise NoAnswer("conflict", server_error=True)
-        checkout = _parse(_read_checkout, _expect(answer, 200, 201))
+        checkout = parsed(_read_checkout, expect(answer, 200, 201))
         return Started(checkout.id, Offer("redirect", checkout.url))
 
     async def ask(self, account: Account, subject: Subject) -> Verdict:
         """GET by the sandbox's id, else by our reference."""
         if subject.checkout_id is not None:
             answer = await self._call(account, "GET", f"/v1/checkouts/{quote(subject.checkout_id, safe='')}")
-            return _verdict(_parse(_read_checkout, _expect(answer, 200)), answer.body)
+            return _verdict(parsed(_read_checkout, expect(answer, 200)), answer.body)
         answer = await self._call(
             account, "GET", f"/v1/checkouts?{urlencode({'reference': subject.reference})}"
         )
-        found = _parse(_read_page, _expect(answer, 200)).data
+        found = parsed(_read_page, expect(answer, 200)).data
         if not found:
             raise NotThere
         return _verdict(found[0], answer.body)
@@ -166,7 +192,7 @@ class Sandbox:
         answer = await self._call(account, "POST", path)
         if answer.status == 409:
             return await self.ask(account, subject)
-        return _verdict(_parse(_read_checkout, _expect(answer, 200)), answer.body)
+        return _verdict(parsed(_read_checkout, expect(answer, 200)), answer.body)
 
     async def list_checkouts(
         self, account: Account, *, since: Instant, until: Instant, cursor: str | None
@@ -176,40 +202,56 @@ class Sandbox:
         if cursor is not None:
             query["cursor"] = cursor
         answer = await self._call(account, "GET", f"/v1/checkouts?{urlencode(query)}")
-        page = _parse(_read_page, _expect(answer, 200))
+        page = parsed(_read_page, expect(answer, 200))
         return Listed([_verdict(c, msgspec.json.encode(c)) for c in page.data], page.next_cursor)
 
-    async def refund(
-        self, account: Account, transaction_id: str, money: Money, *, idempotency_key: str
-    ) -> str:
-        """POST /v1/refunds; answers the sandbox's refund id."""
+    async def refund(self, account: Account, order: RefundOrder) -> RefundAnswer:
+        """POST /v1/refunds, once per key."""
         body = msgspec.json.encode(
-            {"transaction": transaction_id, "amount": money.amount, "reference": idempotency_key}
+            {
+                "transaction": order.transaction_id,
+                "amount": order.money.amount,
+                "reference": order.idempotency_key,
+            }
         )
-        headers = {"Idempotency-Key": idempotency_key, "Content-Type": "application/json"}
+        headers = {"Idempotency-Key": order.idempotency_key, "Content-Type": "application/json"}
         answer = await self._call(
             account, "POST", "/v1/refunds", body=body, headers=headers, seconds=START_SECONDS
         )
         if answer.status in (400, 409, 422):
             raise StartRefused(_error_code(answer.body))
-        return str(_parse(msgspec.json.decode, _expect(answer, 200, 201))["id"])
+        return _refund_answer(parsed(_read_refund, expect(answer, 200, 201)))
+
+    async def refunds_of(
+        self, account: Account, transaction_id: str, checkout_id: str | None
+    ) -> Sequence[RefundAnswer]:
+        """GET /v1/refunds of a transaction."""
+        del checkout_id
+        answer = await self._call(account, "GET", f"/v1/refunds?{urlencode({'transaction': transaction_id})}")
+        return [_refund_answer(refund) for refund in parsed(_read_refunds, expect(answer, 200)).data]
 
     async def identify(self, account: Account) -> Identity:
         """GET /v1/account."""
         answer = await self._call(account, "GET", "/v1/account")
-        owner = _parse(_read_owner, _expect(answer, 200))
+        owner = parsed(_read_owner, expect(answer, 200))
         return Identity(owner.account, owner.live, owner.name)
 
     def read_webhook(
         self, account: Account, headers: Mapping[str, str], body: bytes, *, now: Instant
     ) -> Message:
         """`Sandbox-Signature: t=…,v1=…` over the raw body; several v1 values while a secret is being rotated."""
-        _check_signature(account, headers.get("sandbox-signature", ""), body, now)
+        check_timed_signature(
+            headers.get("sandbox-signature", ""),
+            lambda at: at.encode() + b"." + body,
+            [account.secrets.get("webhookSecret", "")],
+            "sha256",
+            now,
+        )
         try:
             event = _read_event(body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise ValueError("not an event of the sandbox") from None
-        named = Named(_text(event.data.get("reference")), _text(event.data.get("checkout")))
+        named = Named(text_or_none(event.data.get("reference")), text_or_none(event.data.get("checkout")))
         return Message(
             event.id, event.type, [named] if named.reference or named.checkout_id else [], authentic=True
         )
@@ -224,16 +266,14 @@ class Sandbox:
         headers: Mapping[str, str] | None = None,
         seconds: float = ASK_SECONDS,
     ) -> Answer:
-        try:
-            return await self._http.request(
-                method,
-                account.settings["baseUrl"].rstrip("/") + path,
-                headers={"Authorization": f"Bearer {account.secrets['secretKey']}", **(headers or {})},
-                body=body,
-                deadline_seconds=seconds,
-            )
-        except transport.NoAnswer as error:
-            raise NoAnswer(error.reason, sent=error.sent) from error
+        return await call(
+            self._http,
+            method,
+            account.settings["baseUrl"].rstrip("/") + path,
+            headers={"Authorization": f"Bearer {account.secrets['secretKey']}", **(headers or {})},
+            body=body,
+            seconds=seconds,
+        )
 
 
 def make(http: Http) -> Sandbox:
@@ -241,24 +281,13 @@ def make(http: Http) -> Sandbox:
     return Sandbox(http)
 
 
-def _expect(answer: Answer, *statuses: int) -> bytes:
-    """The body of an answer with one of these statuses; every other answer is no answer."""
-    if answer.status in statuses:
-        return answer.body
-    if answer.status in (401, 403):
-        raise CredentialsRefused
-    if answer.status == 404:
-        raise NotThere
-    if answer.status == 429:
-        raise NoAnswer("rate_limited", retry_after_seconds=transport.retry_after_seconds(answer))
-    raise NoAnswer(f"status_{answer.status}", server_error=answer.status >= 500)
-
-
-def _parse(read: Any, body: bytes) -> Any:
-    try:
-        return read(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise NoAnswer("unreadable") from None
+def _refund_answer(refund: _Refund) -> RefundAnswer:
+    return RefundAnswer(
+        refund.id,
+        REFUND_OUTCOMES.get(refund.status, "PENDING"),
+        Money(refund.amount, refund.currency),
+        refund.reference,
+    )
 
 
 def _verdict(checkout: _Checkout, raw: bytes) -> Verdict:
@@ -280,7 +309,7 @@ def _transaction_verdict(checkout: _Checkout, money: _Transaction | None, raw: b
         transaction_id=None if money is None else money.id,
         method=None if money is None else money.method,
         fee=None if money is None else money.fee,
-        provider_at=None if money is None else _time(money.paid_at),
+        provider_at=None if money is None else time_or_none(money.paid_at),
         amount_refunded=0 if money is None else money.amount_refunded,
     )
 
@@ -291,33 +320,8 @@ def _detail(checkout: _Checkout) -> str:
     return checkout.status[:40]
 
 
-def _time(text: str) -> Instant | None:
-    try:
-        return parse_rfc3339(text)
-    except ValueError:
-        return None
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
 def _error_code(body: bytes) -> str:
     try:
         return str(msgspec.json.decode(body)["error"]["code"])[:80]
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
         return "refused"
-
-
-def _check_signature(account: Account, header: str, body: bytes, now: Instant) -> None:
-    parts = [part.strip().partition("=") for part in header.split(",")[: SIGNATURES_READ + 1]]
-    times = [value for name, _, value in parts if name == "t"]
-    given = [value for name, _, value in parts if name == "v1"]
-    secret = account.secrets.get("webhookSecret", "")
-    if not secret or len(times) != 1 or not given or not times[0].isascii() or not times[0].isdigit():
-        raise SignatureInvalid
-    if len(times[0]) > 12 or abs(int(times[0]) - now // SECOND) > TOLERANCE_SECONDS:
-        raise SignatureInvalid
-    expected = hmac.new(secret.encode(), f"{times[0]}.".encode() + body, hashlib.sha256).hexdigest().encode()
-    if not any(ct_eq(value.encode(), expected) for value in given):
-        raise SignatureInvalid

@@ -18,6 +18,8 @@ class Account:
     live: bool
     settings: Mapping[str, str]
     secrets: Mapping[str, str] = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+    """A current access token, where the adapter `RenewsTokens` and these credentials need one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,17 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The checkout we ask about: by the provider's id where we have it, else by our reference."""
+    """The checkout we ask about: by the provider's id where we have it, else by our reference.
+
+    `created_at` and `money` are the attempt's, for providers that can only be searched. `traces`: what messages named
+    beside our reference, newest first; each is only a claim until the provider answers for it.
+    """
 
     reference: str
     checkout_id: str | None
+    created_at: Instant = Instant(0)
+    money: Money | None = None
+    traces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +92,14 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A checkout that a message names, by our reference or by the provider's id."""
+    """A checkout that a message names, by our reference or by the provider's id.
+
+    `trace`: a handle to ask with, where a provider answers neither to our reference nor to an id of the start (Netcash).
+    """
 
     reference: str | None = None
     checkout_id: str | None = None
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +119,35 @@ class Identity:
     account: str
     live: bool
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token and how long it lives from now."""
+
+    value: str = field(repr=False)
+    lives_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RefundOrder:
+    """Money to give back: of which transaction (and checkout), how much, under which key of ours."""
+
+    transaction_id: str
+    checkout_id: str | None
+    money: Money
+    idempotency_key: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RefundAnswer:
+    """A refund as the provider knows it. `key` is ours where the provider keeps it."""
+
+    refund_id: str
+    outcome: Literal["PENDING", "SUCCEEDED", "FAILED"]
+    money: Money | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +187,17 @@ class NotThere(NoAnswer):
 
 
 class CredentialsRefused(NoAnswer):
-    """401 or 403: the connection is parked with an alert, the payments are not touched."""
+    """401 or 403: the connection is parked with an alert, the payments are not touched.
 
-    def __init__(self, reason: str = "credentials_refused") -> None:
+    `field` is the connection's field that is wrong, `answered` what the provider said, without secrets.
+    """
+
+    def __init__(
+        self, reason: str = "credentials_refused", *, field: str | None = None, answered: str = ""
+    ) -> None:
         super().__init__(reason)
+        self.field = field
+        self.answered = answered
 
 
 class StartRefused(Exception):
@@ -170,6 +219,8 @@ class Provider(Protocol):
     fields: Mapping[str, str]
     """Names of the connection's fields and what each is; those in `secret_fields` are sealed."""
     secret_fields: frozenset[str]
+    optional_fields: Mapping[str, str]
+    """Fields that may be left out, and what holds then: the provider's real base URL, or nothing."""
 
     def check(self, money: Money) -> None:
         """Raise Refused `currency_not_supported_by_provider` or `amount_below_minimum`."""
@@ -206,11 +257,42 @@ class Lists(Protocol):
 
 @runtime_checkable
 class Refunds(Protocol):
-    """The provider can give money back through its API."""
+    """The provider can give money back through its API, and says what it gave back so far."""
 
-    async def refund(
-        self, account: Account, transaction_id: str, money: Money, *, idempotency_key: str
-    ) -> str: ...
+    async def refund(self, account: Account, order: RefundOrder) -> RefundAnswer:
+        """Start it. Raises NoAnswer (it may have happened: look at `refunds_of`), StartRefused, CredentialsRefused."""
+
+    async def refunds_of(
+        self, account: Account, transaction_id: str, checkout_id: str | None
+    ) -> Sequence[RefundAnswer]:
+        """Every refund of this transaction, whoever started it, oldest first."""
+
+
+@runtime_checkable
+class KeepsRefundKeys(Protocol):
+    """The provider carries a refund out once per key: after a lost answer the same order is sent again."""
+
+    refund_key_seconds: int
+    """How long the key holds at the provider."""
+
+
+@runtime_checkable
+class RenewsTokens(Protocol):
+    """Some credentials of this provider are traded for access tokens that expire."""
+
+    def needs_token(self, account: Account) -> bool:
+        """Whether these credentials are of that kind."""
+
+    async def fetch_token(self, account: Account) -> Token:
+        """A new access token. Raises NoAnswer, CredentialsRefused."""
+
+
+@runtime_checkable
+class LandsOnFixedPath(Protocol):
+    """Its return addresses are fixed per account; browsers land on `/pay/return/{connectionId}`, by GET or POST."""
+
+    def read_return(self, account: Account, fields: Mapping[str, str]) -> Message:
+        """What the browser brought, as a hint. Raises ValueError."""
 
 
 @runtime_checkable

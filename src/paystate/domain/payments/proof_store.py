@@ -77,10 +77,21 @@ def owners_of_receipts(
     if not keys:
         return {}
     c = receipts.c
-    found = tx.rows(
-        sa.select(c.provider, c.account, c.live, c.transaction_id, c.payment_id).where(
-            tx.any_of(c.transaction_id, sorted({k[3] for k in keys}), "transactions")
+    by_account: dict[tuple[str, str, bool], list[str]] = {}
+    for provider, account, live, transaction in sorted(set(keys)):
+        by_account.setdefault((provider, account, live), []).append(transaction)
+    # The whole key, so that its index answers however many receipts there are.
+    known = [
+        sa.and_(
+            c.provider == provider,
+            c.account == account,
+            c.live == live,
+            tx.any_of(c.transaction_id, transactions, f"transactions_{number}"),
         )
+        for number, ((provider, account, live), transactions) in enumerate(by_account.items())
+    ]
+    found = tx.rows(
+        sa.select(c.provider, c.account, c.live, c.transaction_id, c.payment_id).where(sa.or_(*known))
     )
     return {(row.provider, row.account, bool(row.live), row.transaction_id): row.payment_id for row in found}
 
