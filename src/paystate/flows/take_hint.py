@@ -16,6 +16,7 @@ from paystate.domain.payments import (
     Step,
     Trigger,
     attempt_store,
+    schedule,
     store,
 )
 from paystate.domain.payments.port import Message, Named, SendsWebhooks, SignatureInvalid
@@ -140,7 +141,10 @@ def hint_attempts(
     """Make these attempts due; where the hint is worth it, their OPEN payments wait for verification.
 
     Only a LIVE attempt moves its payment: what never started, or has ended, cannot have been paid just now.
+    Hints that change nothing take no lock: a flood of them must not keep the attempt from being claimed.
     """
+    if all(schedule.is_hinted(a, tx.now) for a in found) and not (moves and _may_move(tx, who, found)):
+        return []
     ids = {a.id for a in found}
     locked = attempt_store.lock_of_payments(tx, who, [a.payment_id for a in found])
     named = [a for a in locked if a.id in ids]
@@ -158,6 +162,11 @@ def hint_attempts(
         for p in waiting
     ]
     return move_payments(tx, who, steps, patience) if steps else []
+
+
+def _may_move(tx: Tx, who: Who, found: Sequence[Attempt]) -> bool:
+    live = [a.payment_id for a in found if a.state is AttemptState.LIVE]
+    return any(p.state is State.OPEN for p in store.get_many(tx, who, live).values())
 
 
 async def take_return(ctx: Context, short_code: str, *, from_cancel: bool) -> Payment:

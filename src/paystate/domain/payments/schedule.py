@@ -65,8 +65,23 @@ def first_look(now: Instant, patience: Patience) -> Look:
 
 def look_after_hint(attempt: Attempt, now: Instant) -> Look:
     """Now, or at the end of the minimum gap since the last question."""
-    earliest = now if attempt.last_asked_at is None else max(now, attempt.last_asked_at + MIN_GAP)
-    return Look(Instant(earliest), FRESH)
+    return Look(_after_gap(attempt, now), FRESH)
+
+
+def _after_gap(attempt: Attempt, now: Instant) -> Instant:
+    return Instant(now if attempt.last_asked_at is None else max(now, attempt.last_asked_at + MIN_GAP))
+
+
+def is_hinted(attempt: Attempt, now: Instant) -> bool:
+    """Whether a hint waits already and nobody is asking: the question to come answers one more hint as well."""
+    earliest = _after_gap(attempt, now)
+    return (
+        attempt.lease_until is None
+        and attempt.check_band == FRESH
+        and (attempt.hinted_at or 0) > (attempt.last_asked_at or 0)
+        and attempt.next_check_at is not None
+        and attempt.next_check_at <= earliest
+    )
 
 
 def look_after_answer(attempt: Attempt, state: AttemptState, now: Instant, patience: Patience) -> Look:
