@@ -1,9 +1,11 @@
 """The HTTP protocol with limits: uvicorn's httptools protocol bounds neither the head of a request nor the connections."""
 
 import asyncio
+from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 MAX_HEAD_BYTES = 16_384
 MAX_HEADERS = 100
@@ -11,8 +13,59 @@ HEAD_SECONDS = 10.0
 """From the first byte, or from the connection, to the end of the head (T40)."""
 
 MAX_CONNECTIONS = 10_000
+CYCLE = "paystate.cycle"
+"""Where a scope carries the server's side of its request, for answers that are ready as bytes."""
+
+STATUS_LINES = {
+    status: b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode()) for status in (200, 304)
+}
 TOO_LARGE = b"431 Request Header Fields Too Large"
 TOO_SLOW = b"408 Request Timeout"
+
+
+def encoded(lines: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Header lines as they go over the wire."""
+    return b"".join(b"%b: %b\r\n" % line for line in lines)
+
+
+def decoded(head: bytes) -> list[tuple[bytes, bytes]]:
+    """Header lines out of what `encoded` made."""
+    pairs = (line.partition(b": ") for line in head.split(b"\r\n") if line)
+    return [(name, value) for name, _, value in pairs]
+
+
+_own: tuple[Any, bytes] = (None, b"")
+
+
+def _own_lines(lines: list[tuple[bytes, bytes]]) -> bytes:
+    """The server's own header lines, encoded once for as long as they are the same list (a second)."""
+    global _own
+    if _own[0] is not lines:
+        _own = (lines, encoded(lines))
+    return _own[1]
+
+
+def answer_at_once(scope: Any, status: int, head: bytes, body: bytes) -> bool:
+    """Write a whole answer in one piece; `head` is encoded header lines with their Content-Length where one is due.
+
+    False, and nothing happened, where the server is another one or the sender reads too slowly: then the usual
+    messages go out. It does what the server does with those, without looking at each header again.
+    """
+    cycle = scope.get(CYCLE)
+    if not isinstance(cycle, RequestResponseCycle) or cycle.flow.write_paused or cycle.response_started:
+        return False
+    if cycle.disconnected:
+        return True
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    closing = b"" if cycle.keep_alive else b"connection: close\r\n"
+    pieces = (STATUS_LINES[status], _own_lines(cycle.default_headers), head, closing, b"\r\n", body)
+    cycle.transport.write(b"".join(pieces))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+    return True
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -62,6 +115,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(TOO_LARGE)
         else:
             super().on_headers_complete()
+            self.scope[CYCLE] = self.cycle  # type: ignore[typeddict-unknown-key]
 
     def on_body(self, body: bytes) -> None:
         if not self._refused:

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from paystate.domain.payments.glance import BY_ID, BY_SHORT_CODE, Glance, glance_of
 from paystate.entrypoints.api.desk import Desk
 from paystate.entrypoints.api.problems import send_problem
+from paystate.entrypoints.http_protocol import answer_at_once, decoded, encoded
 from paystate.entrypoints.incoming import Incoming, new_request_id
 from paystate.entrypoints.middleware import (
     COMMON_HEADERS,
@@ -51,17 +52,19 @@ PREFLIGHT: tuple[Line, ...] = (
     (b"access-control-allow-headers", b"If-None-Match, Prefer"),
     (b"access-control-max-age", b"86400"),
 )
+STRICT_TRANSPORT_LINE = encoded([STRICT_TRANSPORT])
 METHODS = ("GET", "HEAD", "OPTIONS")
 log = get_logger(__name__)
 
 
 class Answer(NamedTuple):
-    """A status ready to be sent: what it is of, its headers, its bytes."""
+    """A status ready to be sent: what it is of, its header lines with and without a body, its bytes."""
 
     version: int
     past: bool
     etag: bytes
-    lines: tuple[Line, ...]
+    head: bytes
+    head_unchanged: bytes
     body: bytes
 
 
@@ -150,20 +153,21 @@ class StatusLane:
             raise Refused("This address is only read.", code="method_not_allowed", allow=METHODS)
         key = address_key(facts.address)
         hit = self._polling.hit(key, monotonic())
-        facts.rate_headers = self._polling.headers(hit)
         if not hit.allowed:
+            facts.rate_headers = self._polling.headers(hit)
             raise TooMany("Polled too often.", retry_after_seconds=hit.retry_after_seconds)
         answer = await self._answer(name, key, facts)
-        lines = [*answer.lines, *facts.rate_headers, (b"x-request-id", facts.request_id.encode())]
-        if facts.secure:
-            lines.append(STRICT_TRANSPORT)
-        status, body = 200, answer.body
+        status, head, body = 200, answer.head, answer.body
         if known is not None and answer.etag in known:
-            status, body = 304, b""
-        else:
-            lines.append((b"content-length", b"%d" % len(body)))
-        await send({"type": "http.response.start", "status": status, "headers": lines})
-        await send({"type": "http.response.body", "body": body if method == "GET" else b""})
+            status, head, body = 304, answer.head_unchanged, b""
+        elif method == "HEAD":
+            body = b""
+        secure = STRICT_TRANSPORT_LINE if facts.secure else b""
+        request_id = facts.request_id.encode()
+        whole = b"%b%bx-request-id: %b\r\n%b" % (head, self._polling.encoded(hit), request_id, secure)
+        if not answer_at_once(scope, status, whole, body):
+            await send({"type": "http.response.start", "status": status, "headers": decoded(whole)})
+            await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, name: str, key: str, facts: Incoming) -> Answer:
         glance = await self._read(name)
@@ -209,8 +213,9 @@ class StatusLane:
             *COMMON_HEADERS,
             *CORS,
         )
+        head, body = encoded(lines), rendered(glance, past=past)
         made = self._answers[glance.id] = Answer(
-            glance.version, past, etag, lines, rendered(glance, past=past)
+            glance.version, past, etag, head + b"content-length: %d\r\n" % len(body), head, body
         )
         self._answers.move_to_end(glance.id)
         _bound(self._answers)
