@@ -7,11 +7,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.spawn import Spawned, spawn
 
 LIMIT_SECONDS = 110
 
@@ -36,31 +38,22 @@ def environment(**settings: Any) -> dict[str, str]:
 
 async def paystate(*arguments: str, env: Mapping[str, str]) -> Ended:
     """Run a command to its end, without a terminal."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "paystate",
-        *arguments,
-        env=dict(env),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            out, err = await process.communicate()
-    except BaseException:
-        process.kill()
-        await process.wait()
-        raise
-    assert process.returncode is not None
-    return Ended(process.returncode, out.decode(), err.decode())
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = spawn(arguments, env=env, stdout=out, stderr=err)
+        try:
+            code = await asyncio.to_thread(process.wait, LIMIT_SECONDS)
+        except BaseException:
+            process.kill()
+            raise
+        out.seek(0)
+        err.seek(0)
+        return Ended(code, out.read().decode(), err.read().decode())
 
 
 class Running:
     """A command that goes on until it is told to stop."""
 
-    def __init__(self, process: "subprocess.Popen[str]", first_line: str, log: Path) -> None:
+    def __init__(self, process: Spawned, first_line: str, log: Path) -> None:
         self.process = process
         self.first_line = first_line
         self.log = log
@@ -74,14 +67,7 @@ class Running:
 def running(*arguments: str, env: Mapping[str, str], log: Path) -> Iterator[Running]:
     """Start a command and wait for its first line on stdout; it is stopped at the end of the block."""
     with log.open("a") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "paystate", *arguments],
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
+        process = spawn(arguments, env=env, stdout=subprocess.PIPE, stderr=errors)
     assert process.stdout is not None
     try:
         first = process.stdout.readline().strip()

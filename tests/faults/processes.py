@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from tests import a
+from tests.spawn import Spawned, spawn
 
 from paystate.app import App, build_app, close_app
 from paystate.domain import connections, merchants
@@ -78,7 +79,7 @@ class Process:
         self._environ = {**environ, "PAYSTATE_PORT": str(port)}
         self._folder = folder
         self._life = 0
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Spawned | None = None
 
     @property
     def output(self) -> Path:
@@ -115,14 +116,8 @@ class Process:
             "PAYSTATE_FAILPOINTS_LOG": str(self._failpoint_log),
         }
         with self.output.open("wb") as output:
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "paystate", self.role],
-                env=environ,
-                cwd=self._folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+            self._child = spawn(
+                [self.role], env=environ, cwd=self._folder, stdout=output, stderr=subprocess.STDOUT
             )
 
     async def ready(self) -> None:
@@ -161,7 +156,7 @@ class Process:
         """Wait for its end; answers the exit code, negative for a signal."""
         await until(lambda: not self.alive, seconds, f"{self.name} has ended")
         assert self._child is not None
-        return int(self._child.returncode)
+        return self._child.wait(0)
 
     async def stop(self) -> None:
         """End it in good order."""
