@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-WORKERS ?= 2
+WORKERS ?= 3
 
 .PHONY: help install demo serve check test bench lock clean
 

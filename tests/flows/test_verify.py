@@ -212,6 +212,24 @@ async def test_a_hint_during_the_asking_is_not_lost(shop, clock) -> None:
     assert after.next_check_at == clock.now() + SECOND
 
 
+async def test_hints_that_wait_together_are_one_question(shop, clock) -> None:
+    """T19: a second hint finds the first waiting and changes nothing; after the question, or during it, one counts anew."""
+    payment, attempt = await shop.opened()
+    ctx = shop.app.ctx
+
+    async def hinted() -> int:
+        await take_return(ctx, payment.short_code, from_cancel=False)
+        return (await shop.attempts(payment))[0].hint_no
+
+    clock.advance(5 * SECOND)
+    assert [await hinted(), await hinted(), await hinted()] == [1, 1, 1]
+    [claim] = await ctx.db.write(lambda tx: claim_these([attempt.id], ctx.patience.lease, tx))
+    assert await hinted() == 2
+    await apply_answers(ctx, [await ask_provider(ctx, claim)])
+    clock.advance(SECOND)
+    assert [await hinted(), await hinted()] == [3, 3]
+
+
 async def test_a_worker_that_lost_its_claim_changes_nothing(shop, clock) -> None:
     payment, attempt = await shop.opened()
     ctx = shop.app.ctx

@@ -87,7 +87,9 @@ async def _identify(provider: Provider, account: Account) -> Identity:
         errors = [FieldError(f"/{error.field}", "refused", error.answered)] if error.field else []
         said = f" It answered: {error.answered}" if error.answered else ""
         raise Refused(
-            f"The provider does not accept these credentials.{said}", code="credentials_refused", errors=errors
+            f"The provider does not accept these credentials.{said}",
+            code="credentials_refused",
+            errors=errors,
         ) from None
     except NoAnswer as error:
         raise Unavailable(

@@ -8,6 +8,8 @@ from paystate.domain.payments.states import Outcome
 from paystate.kit.clock import Instant
 from paystate.kit.money import Money
 
+EPOCH = Instant(0)
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -62,7 +64,7 @@ class Subject:
 
     reference: str
     checkout_id: str | None
-    created_at: Instant = Instant(0)
+    created_at: Instant = EPOCH
     money: Money | None = None
     traces: tuple[str, ...] = ()
 
