@@ -115,7 +115,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(TOO_LARGE)
         else:
             super().on_headers_complete()
-            self.scope[CYCLE] = self.cycle  # type: ignore[typeddict-unknown-key]
+            scope: Any = self.scope
+            scope[CYCLE] = self.cycle
 
     def on_body(self, body: bytes) -> None:
         if not self._refused:
