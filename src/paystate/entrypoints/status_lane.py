@@ -76,6 +76,10 @@ class DatabaseClock:
         self._distance = 0
         self._until = 0.0
 
+    def at(self, moment: float) -> int:
+        """The time at a moment of the monotonic clock, while what we know is fresh; else 0."""
+        return self._distance + int(moment * SECOND) if moment < self._until else 0
+
     async def now(self) -> int:
         """Microseconds since 1970."""
         at = monotonic()
@@ -170,12 +174,20 @@ class StatusLane:
             await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, name: str, key: str, facts: Incoming) -> Answer:
-        glance = await self._read(name)
-        if glance is None:
+        sql = BY_SHORT_CODE if is_short_code(name) else BY_ID if is_id("pay", name) else None
+        row = None
+        if sql is not None:
+            reads = self._reads
+            row = (
+                reads.first(sql, name)
+                if isinstance(reads, SqlitePointReads)
+                else await reads.first(sql, name)
+            )
+        if row is None:
             raise self._missed(key, facts)
-        past = False
+        glance, past = Glance._make(row), False
         if glance.due_at is not None or glance.deadline is not None:
-            now = await self._clock.now()
+            now = self._clock.at(monotonic()) or await self._clock.now()
             if glance.must_expire(now):
                 glance = await self._expire(glance)
             past = glance.is_past(now)
@@ -183,17 +195,6 @@ class StatusLane:
         if known is not None and known.version == glance.version and known.past == past:
             return known
         return self._keep(glance, past=past)
-
-    async def _read(self, name: str) -> Glance | None:
-        if is_short_code(name):
-            sql = BY_SHORT_CODE
-        elif is_id("pay", name):
-            sql = BY_ID
-        else:
-            return None
-        reads = self._reads
-        row = reads.first(sql, name) if isinstance(reads, SqlitePointReads) else await reads.first(sql, name)
-        return None if row is None else Glance._make(row)
 
     async def _expire(self, glance: Glance) -> Glance:
         """Bring it to its end there and then; one that its provider still holds is asked about, not at every poll."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections import deque
 from typing import Any
 
 import psycopg
@@ -12,13 +13,14 @@ from paystate.machinery.db.database import Database
 BUSY_TIMEOUT_MS = 100
 """A reader of a WAL file hardly ever waits; this one waits on the event loop, so not for long."""
 
-POSTGRES_CONNECTIONS = 4
+POSTGRES_CONNECTIONS = 8
 STATEMENT_TIMEOUT_MS = 2_000
 CONNECT_TIMEOUT_SECONDS = 3
 TRIES = 2
 """A connection that was cut while it rested is replaced once."""
 
 Row = tuple[Any, ...]
+Connection = psycopg.AsyncConnection[Row]
 
 
 class SqlitePointReads:
@@ -56,40 +58,80 @@ class SqlitePointReads:
 
 
 class PostgresPointReads:
-    """A few autocommit connections, the last used first, so that a quiet hour keeps one warm and not four."""
+    """A few autocommit connections, the last used first, so that a quiet hour keeps one warm and not eight."""
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._idle: list[psycopg.AsyncConnection[Row]] = []
-        self._free = asyncio.Semaphore(POSTGRES_CONNECTIONS)
+        self._opened = 0
+        self._idle: list[Connection] = []
+        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
+        self._statements: dict[str, str] = {}
 
     async def first(self, sql: str, key: str) -> Row | None:
         """The first row of a statement with one ``?``. Raises Unavailable."""
-        statement = sql.replace("?", "%s")
-        async with self._free:
-            for left in reversed(range(TRIES)):
-                try:
-                    return await self._ask(statement, key)
-                except (psycopg.OperationalError, OSError) as error:
-                    if not left:
-                        raise Unavailable("The database does not answer at the moment.") from error
-                    await self.close()  # what rests beside it was cut as well
+        statement = self._statements.get(sql) or self._statements.setdefault(sql, sql.replace("?", "%s"))
+        for left in reversed(range(TRIES)):
+            connection = None
+            try:
+                connection = self._idle.pop() if self._idle else await self._another()
+                row = await (await connection.execute(statement, (key,))).fetchone()
+            except (psycopg.OperationalError, OSError) as error:
+                await self._drop(connection)
+                if not left:
+                    raise Unavailable("The database does not answer at the moment.") from error
+                await self.close()  # what rests beside it was cut as well
+            except BaseException:
+                await self._drop(connection)  # half an answer may still be on its way
+                raise
+            else:
+                self._give_back(connection)
+                return row
         raise AssertionError("unreachable")
 
-    async def _ask(self, statement: str, key: str) -> Row | None:
-        connection = self._idle.pop() if self._idle else await self._open()
-        kept = False
+    async def _another(self) -> Connection:
+        """A new connection, or the first one that somebody gives back."""
+        while self._opened >= POSTGRES_CONNECTIONS:
+            waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            try:
+                given = await waiter
+            except asyncio.CancelledError:
+                if waiter.done() and not waiter.cancelled():
+                    self._pass_on(waiter.result())
+                raise
+            if given is not None:
+                return given
+        self._opened += 1
         try:
-            row = await (await connection.execute(statement, (key,))).fetchone()
-            kept = True
-            return row
-        finally:
-            if kept:
-                self._idle.append(connection)
-            else:
-                await connection.close()
+            return await self._open()
+        except BaseException:
+            self._opened -= 1
+            self._pass_on(None)
+            raise
 
-    async def _open(self) -> psycopg.AsyncConnection[Row]:
+    def _give_back(self, connection: Connection) -> None:
+        if self._waiting:
+            self._pass_on(connection)
+        else:
+            self._idle.append(connection)
+
+    def _pass_on(self, connection: Connection | None) -> None:
+        """To who waits longest; without a connection it is the place that is free."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(connection)
+                return
+        if connection is not None:
+            self._idle.append(connection)
+
+    async def _drop(self, connection: Connection | None) -> None:
+        if connection is not None:
+            self._opened -= 1
+            self._pass_on(None)
+            await connection.close()
+
+    async def _open(self) -> Connection:
         return await psycopg.AsyncConnection.connect(
             self._url,
             autocommit=True,
@@ -103,7 +145,7 @@ class PostgresPointReads:
         """Close what rests."""
         idle, self._idle = self._idle, []
         for connection in idle:
-            await connection.close()
+            await self._drop(connection)
 
 
 PointReads = SqlitePointReads | PostgresPointReads
