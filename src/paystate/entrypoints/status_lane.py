@@ -62,6 +62,9 @@ class Answer(NamedTuple):
 
     version: int
     past: bool
+    until: int
+    """When it has to be looked at anew without a new version; 0: never. What is past is looked at each time."""
+
     etag: bytes
     head: bytes
     head_unchanged: bytes
@@ -156,11 +159,12 @@ class StatusLane:
         if method not in ("GET", "HEAD"):
             raise Refused("This address is only read.", code="method_not_allowed", allow=METHODS)
         key = address_key(facts.address)
-        hit = self._polling.hit(key, monotonic())
+        moment = monotonic()
+        hit = self._polling.hit(key, moment)
         if not hit.allowed:
             facts.rate_headers = self._polling.headers(hit)
             raise TooMany("Polled too often.", retry_after_seconds=hit.retry_after_seconds)
-        answer = await self._answer(name, key, facts)
+        answer = await self._answer(name, key, facts, moment)
         status, head, body = 200, answer.head, answer.body
         if known is not None and answer.etag in known:
             status, head, body = 304, answer.head_unchanged, b""
@@ -173,7 +177,7 @@ class StatusLane:
             await send({"type": "http.response.start", "status": status, "headers": decoded(whole)})
             await send({"type": "http.response.body", "body": body})
 
-    async def _answer(self, name: str, key: str, facts: Incoming) -> Answer:
+    async def _answer(self, name: str, key: str, facts: Incoming, moment: float) -> Answer:
         sql = BY_SHORT_CODE if is_short_code(name) else BY_ID if is_id("pay", name) else None
         row = None
         if sql is not None:
@@ -185,13 +189,16 @@ class StatusLane:
             )
         if row is None:
             raise self._missed(key, facts)
+        known = self._answers.get(row[0])
+        still = known is not None and known.version == row[1]
+        if known and still and (not known.until or 0 < self._clock.at(moment) < known.until):
+            return known
         glance, past = Glance._make(row), False
         if glance.due_at is not None or glance.deadline is not None:
-            now = self._clock.at(monotonic()) or await self._clock.now()
+            now = self._clock.at(moment) or await self._clock.now()
             if glance.must_expire(now):
                 glance = await self._expire(glance)
             past = glance.is_past(now)
-        known = self._answers.get(glance.id)
         if known is not None and known.version == glance.version and known.past == past:
             return known
         return self._keep(glance, past=past)
@@ -216,7 +223,13 @@ class StatusLane:
         )
         head, body = encoded(lines), rendered(glance, past=past)
         made = self._answers[glance.id] = Answer(
-            glance.version, past, etag, head + b"content-length: %d\r\n" % len(body), head, body
+            glance.version,
+            past,
+            _until(glance, past=past),
+            etag,
+            head + b"content-length: %d\r\n" % len(body),
+            head,
+            body,
         )
         self._answers.move_to_end(glance.id)
         _bound(self._answers)
@@ -238,6 +251,12 @@ class StatusLane:
             await send(message)
 
         await send_problem(error, scope, complete, facts)
+
+
+def _until(glance: Glance, *, past: bool) -> int:
+    if past:
+        return 1
+    return min((moment for moment in (glance.due_at, glance.deadline) if moment is not None), default=0)
 
 
 async def _preflight(send: Send, facts: Incoming) -> None:
