@@ -129,7 +129,7 @@ def _is_processing(asked: Asked) -> bool:
 
 
 def _checkout_id(asked: Asked, attempt: Attempt) -> str | None:
-    if asked.started is not None:
+    if asked.started is not None and asked.started.checkout_id is not None:
         return asked.started.checkout_id
     verdict = asked.verdict
     if (

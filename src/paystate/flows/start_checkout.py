@@ -318,10 +318,9 @@ def _record_answer(attempt: Attempt, started: Started, tx: Tx) -> Attempt:
     """The provider's id and offer; a worker that was faster, or a webhook, is not undone."""
     locked = {a.id: a for a in attempt_store.lock_of_payments(tx, WHO, [attempt.payment_id])}
     current = locked[attempt.id]
-    values: dict[str, object] = {
-        "checkout_id": started.checkout_id,
-        "checkout": msgspec.json.encode(started.offer).decode(),
-    }
+    values: dict[str, object] = {"checkout": msgspec.json.encode(started.offer).decode()}
+    if started.checkout_id is not None:
+        values["checkout_id"] = started.checkout_id
     if current.state is AttemptState.CREATED:
         values["state"] = AttemptState.LIVE.value
         if current.hint_no == attempt.hint_no:

@@ -2,8 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -12,24 +12,32 @@ from aiohttp import web
 from paystate.kit.clock import rfc3339
 from paystate.simulators.fault_answers import Wrongdoing, refusal, send, spoil
 from paystate.simulators.faults import CALL_KINDS, Fault, Subject
-from paystate.simulators.stage import Answer, Provider, Stage, StoredAnswer
+from paystate.simulators.stage import NO_DETAILS, Answer, Provider, Stage, StoredAnswer
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_KEY_LENGTH = 255
-KEY_HEADER = "Idempotency-Key"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """How a provider does a call once per key: where the key is, whether it must be there, what a reuse is told."""
+
+    header: str = "Idempotency-Key"
+    required: bool = True
+    reused_status: int = 409
+    reused_code: str = "idempotency_key_reused"
+    replayed: str = "Idempotency-Replayed"
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, read. `account` is None when its credentials are not valid, `body` when it is no JSON object."""
+    """One request, read. `account` is None when its credentials are not valid, `body` when it could not be parsed."""
 
     request: web.Request
     account: str | None
     body: dict[str, Any] | None
-
-    @property
-    def key(self) -> str | None:
-        return self.request.headers.get(KEY_HEADER)
+    raw: bytes = b""
+    key: str | None = None
 
     @property
     def owner(self) -> str:
@@ -40,18 +48,19 @@ class Call:
 
 
 class RefusedCallError(Exception):
-    """A call the provider says no to."""
+    """A call the provider says no to; `details` are for providers whose errors say more than a code."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, details: Mapping[str, Any] = NO_DETAILS) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
+        self.details = details
 
 
-def refuse(code: str, message: str, status: int = 422) -> RefusedCallError:
+def refuse(code: str, message: str, status: int = 422, **details: Any) -> RefusedCallError:
     """``raise refuse("invalid_amount", "…")``."""
-    return RefusedCallError(status, code, message)
+    return RefusedCallError(status, code, message, details)
 
 
 def no_subject(_call: Call) -> Subject:
@@ -66,8 +75,12 @@ class Operation:
     name: str
     act: Callable[[Call], Answer]
     subject: Callable[[Call], Subject] = no_subject
-    keyed: bool = False
-    """Needs an Idempotency-Key and is carried out once for it."""
+    keys: Keys | None = None
+    """Carried out once per key; None: the provider knows no keys here."""
+    public: bool = False
+    """Needs no credentials: a token is asked for, or a form is posted by a browser."""
+    raw: bool = False
+    """Reads `call.raw` itself; its body need not be parsable."""
 
 
 class Desk:
@@ -82,35 +95,40 @@ class Desk:
         stage.calls[operation.name] += 1
         if stage.latency_seconds:
             await asyncio.sleep(stage.latency_seconds)
-        call = await self._read(request)
+        call = await self._read(operation, request)
         subject = operation.subject(call)
         fault = stage.plan.take(operation.name, CALL_KINDS, subject, stage.now())
         if fault is None:
             response: web.StreamResponse = send(await self._act(operation, call))
         else:
             response = await self._go_wrong(operation, call, fault)
+        if not response.prepared:
+            response.headers.update(self._provider.headers())
         self._log(operation, call, subject, fault, response)
         return response
 
-    async def _read(self, request: web.Request) -> Call:
+    async def _read(self, operation: Operation, request: web.Request) -> Call:
         account = self._provider.authenticate(request)
+        key = None if operation.keys is None else request.headers.get(operation.keys.header)
         if request.method == "GET":
-            return Call(request, account, None)
+            return Call(request, account, None, key=key)
         raw = await request.read()
-        try:
-            body = msgspec.json.decode(raw or b"{}")
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            body = None
-        return Call(request, account, body if isinstance(body, dict) else None)
+        return Call(request, account, self._provider.read_body(request, raw), raw, key)
 
     async def _go_wrong(self, operation: Operation, call: Call, fault: Fault) -> web.StreamResponse:
-        wrong = Wrongdoing(fault, call.request, self._provider, lambda: self._act(operation, call))
+        wrong = Wrongdoing(
+            fault,
+            call.request,
+            self._provider,
+            act=lambda: self._act(operation, call),
+            recall=lambda: self._recalled(operation, call),
+        )
         if fault.plan.acts:
             await wrong.true_answer()
         answer = refusal(fault, call.request, self._provider)
         if answer is None:
             return await spoil(wrong)
-        if fault.plan.stored and operation.keyed and call.account and call.key:
+        if fault.plan.stored and operation.keys is not None and call.account and call.key:
             self._store(operation, call, answer)
         return send(answer)
 
@@ -118,43 +136,59 @@ class Desk:
         try:
             answer = self._checked(operation, call)
         except RefusedCallError as no:
-            answer = self._provider.error(no.status, no.code, no.message)
+            answer = self._told(no)
         if answer.first is not None:
             await answer.first()
         return answer
 
-    def _checked(self, operation: Operation, call: Call) -> Answer:
-        if call.account is None:
-            raise refuse("invalid_key", "This key is unknown or revoked.", 401)
-        if call.request.method != "GET" and call.body is None:
-            raise refuse("invalid_json", "The body is not a JSON object.")
-        return self._once(operation, call) if operation.keyed else operation.act(call)
+    def _recalled(self, operation: Operation, call: Call) -> Answer | None:
+        """What a copy that lags behind would say; None where the call is not a question."""
+        if call.request.method != "GET":
+            return None
+        with self._provider.in_the_past():
+            try:
+                return self._checked(operation, call)
+            except RefusedCallError as no:
+                return self._told(no)
 
-    def _once(self, operation: Operation, call: Call) -> Answer:
+    def _told(self, no: RefusedCallError) -> Answer:
+        return self._provider.error(no.status, no.code, no.message, no.details)
+
+    def _checked(self, operation: Operation, call: Call) -> Answer:
+        if call.account is None and not operation.public:
+            raise refuse("invalid_key", "This key is unknown or revoked.", 401)
+        if call.request.method != "GET" and call.body is None and not operation.raw:
+            raise refuse("invalid_json", "The body is not a JSON object.")
+        keys = operation.keys
+        return operation.act(call) if keys is None else self._once(operation, keys, call)
+
+    def _once(self, operation: Operation, keys: Keys, call: Call) -> Answer:
         """Carry the call out, or give the answer its key got before: an error too."""
         key = call.key
+        if key is None and not keys.required:
+            return operation.act(call)
         if not key or len(key) > MAX_KEY_LENGTH:
             raise refuse(
-                "idempotency_key_required", f"Send an {KEY_HEADER} of 1 to {MAX_KEY_LENGTH} characters."
+                "idempotency_key_required", f"Send an {keys.header} of 1 to {MAX_KEY_LENGTH} characters."
             )
         stored = self._stage.stored_answer((call.owner, operation.name, key))
         if stored is None:
             return self._for_the_first_time(operation, call)
         if stored.digest != _digest(call):
-            raise refuse("idempotency_key_reused", "This key came with another body before.", 409)
-        return Answer(stored.answer.status, stored.answer.body, {"Idempotency-Replayed": "true"})
+            raise refuse(keys.reused_code, "This key came with another body before.", keys.reused_status)
+        return Answer(stored.answer.status, stored.answer.body, {keys.replayed: "true"})
 
     def _for_the_first_time(self, operation: Operation, call: Call) -> Answer:
         try:
             answer = operation.act(call)
         except RefusedCallError as no:
-            answer = self._provider.error(no.status, no.code, no.message)
+            answer = self._told(no)
         self._store(operation, call, answer)
         return answer
 
     def _store(self, operation: Operation, call: Call, answer: Answer) -> None:
         scope = (call.owner, operation.name, call.key or "")
-        self._stage.store_answer(scope, StoredAnswer(_digest(call), Answer(answer.status, answer.body)))
+        self._stage.store_answer(scope, StoredAnswer(_digest(call), replace(answer, headers={}, first=None)))
 
     def _log(
         self,
@@ -178,5 +212,5 @@ class Desk:
 
 
 def _digest(call: Call) -> str:
-    canonical = msgspec.json.encode(call.body, order="sorted")
+    canonical = msgspec.json.encode([call.request.path, call.body], order="sorted")
     return hashlib.sha256(canonical).hexdigest()

@@ -3,6 +3,7 @@
 import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -35,11 +36,18 @@ class Wrongdoing:
     """One call about to go wrong; the true answer is there for the kinds that need it."""
 
     def __init__(
-        self, fault: Fault, request: web.Request, provider: Provider, act: Callable[[], Awaitable[Answer]]
+        self,
+        fault: Fault,
+        request: web.Request,
+        provider: Provider,
+        *,
+        act: Callable[[], Awaitable[Answer]],
+        recall: Callable[[], Answer | None],
     ) -> None:
         self.fault = fault
         self.request = request
         self.provider = provider
+        self.recall = recall
         self._act = act
         self._answer: Answer | None = None
 
@@ -58,8 +66,14 @@ class Wrongdoing:
 
 def send(answer: Answer) -> web.Response:
     """An answer as it should be."""
-    body = msgspec.json.encode(answer.body)
-    return web.Response(status=answer.status, body=body, content_type=_JSON, headers=answer.headers)
+    return web.Response(
+        status=answer.status, body=encoded(answer), content_type=answer.content_type, headers=answer.headers
+    )
+
+
+def encoded(answer: Answer) -> bytes:
+    """The body on the wire: JSON, unless it is bytes already."""
+    return answer.body if isinstance(answer.body, bytes) else msgspec.json.encode(answer.body)
 
 
 def refusal(fault: Fault, request: web.Request, provider: Provider) -> Answer | None:
@@ -78,7 +92,9 @@ def refusal(fault: Fault, request: web.Request, provider: Provider) -> Answer | 
         case FaultKind.RATE_LIMIT429:
             busy = provider.error(429, "rate_limited", "Too many requests.")
             after = fault.plan.retry_after
-            return busy if after is None else Answer(busy.status, busy.body, {"Retry-After": str(after)})
+            if after is None:
+                return busy
+            return replace(busy, headers={**busy.headers, "Retry-After": str(after)})
         case _:
             return None
 
@@ -106,9 +122,11 @@ async def _slow(wrong: Wrongdoing) -> web.StreamResponse:
 async def _drip(wrong: Wrongdoing) -> web.StreamResponse:
     answer = await wrong.true_answer()
     gap = DRIP_SECONDS if wrong.fault.plan.seconds is None else wrong.fault.plan.seconds
-    body = msgspec.json.encode(answer.body)
-    response = web.StreamResponse(status=answer.status, headers={"Content-Length": str(len(body))})
-    response.content_type = _JSON
+    body = encoded(answer)
+    response = web.StreamResponse(
+        status=answer.status, headers={**answer.headers, "Content-Length": str(len(body))}
+    )
+    response.content_type = answer.content_type
     await response.prepare(wrong.request)
     for byte in body:
         await response.write(bytes([byte]))
@@ -123,8 +141,9 @@ async def _html(_wrong: Wrongdoing) -> web.StreamResponse:
 
 async def _truncated(wrong: Wrongdoing) -> web.StreamResponse:
     answer = await wrong.true_answer()
-    body = msgspec.json.encode(answer.body)
-    return web.Response(status=answer.status, body=body[: len(body) // 2], content_type=_JSON)
+    body = encoded(answer)
+    half = body[: len(body) // 2]
+    return web.Response(status=answer.status, body=half, content_type=answer.content_type)
 
 
 async def _empty(_wrong: Wrongdoing) -> web.StreamResponse:
@@ -164,33 +183,36 @@ def _bomb() -> bytes:
 
 
 async def _stale(wrong: Wrongdoing) -> web.StreamResponse:
-    answer = await wrong.true_answer()
-    body = _replaced(answer.body, lambda row: wrong.provider.earlier(str(row.get("id"))))
-    if body == answer.body:
+    answer, before = await wrong.true_answer(), wrong.recall()
+    if before is None or before.body == answer.body:
         wrong.fault.give_back()
-    return send(Answer(answer.status, body, answer.headers))
+        return send(answer)
+    return send(before)
 
 
 async def _unknown_status(wrong: Wrongdoing) -> web.StreamResponse:
     answer = await wrong.true_answer()
-    body = _replaced(answer.body, _with_unknown_status)
+    body = wrong.provider.unknown_status(answer.body)
     if body == answer.body:
         wrong.fault.give_back()
-    return send(Answer(answer.status, body, answer.headers))
+    return send(replace(answer, body=body))
 
 
-def _with_unknown_status(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    return {**row, "status": UNKNOWN_STATUS} if "status" in row else None
-
-
-def _replaced(body: Any, change: Callable[[Mapping[str, Any]], dict[str, Any] | None]) -> Any:
-    """The body with its object, or each object of its `data` list, changed where `change` knows how."""
-    if not isinstance(body, Mapping):
-        return body
-    rows = body.get("data")
-    if isinstance(rows, list):
-        return {**body, "data": [change(row) or row for row in rows]}
-    return change(body) or body
+def with_unknown_status(body: Any) -> Any:
+    """The body with every word called `status` replaced, except in an envelope around `data`: that one is about the call."""
+    match body:
+        case list():
+            return [with_unknown_status(row) for row in body]
+        case Mapping():
+            envelope = "data" in body
+            return {
+                name: UNKNOWN_STATUS
+                if name == "status" and isinstance(value, str) and not envelope
+                else with_unknown_status(value)
+                for name, value in body.items()
+            }
+        case _:
+            return body
 
 
 _SPOILERS: dict[FaultKind, Callable[[Wrongdoing], Awaitable[web.StreamResponse]]] = {

@@ -1,7 +1,7 @@
 """A bounded store of objects by id, with the version before the last and pages in order of time."""
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
@@ -47,6 +47,8 @@ class Shelf(Generic[T]):
         self._before: dict[str, T] = {}
         self._timelines: dict[str, list[_Position]] = {}
         self._number = 0
+        self.recalls = False
+        """While true, every object that changed is shown as it was before its last change."""
 
     def __len__(self) -> int:
         return len(self._now)
@@ -55,11 +57,9 @@ class Shelf(Generic[T]):
         return iter(self._now.values())
 
     def get(self, object_id: str) -> T | None:
+        if self.recalls and object_id in self._before:
+            return self._before[object_id]
         return self._now.get(object_id)
-
-    def before(self, object_id: str) -> T | None:
-        """The object as it was before its last change."""
-        return self._before.get(object_id)
 
     def put(self, item: T) -> None:
         old = self._now.get(item.id)
@@ -82,12 +82,38 @@ class Shelf(Generic[T]):
         stop = min(last, first + window.limit)
         chosen = line[first:stop]
         cursor = f"{chosen[-1][0]}.{chosen[-1][1]}.{chosen[-1][2]}" if chosen and stop < last else None
-        return [self._now[position[2]] for position in chosen], cursor
+        return self._shown(chosen), cursor
+
+    def newest(self, owner: str, window: Window, skip: int = 0) -> tuple[Sequence[T], int]:
+        """Rows of one owner, newest first, and how many there are in all.
+
+        A cursor is the id of the last row seen; `skip` leaves out that many (for numbered pages). Raises ValueError for
+        an id that is not there.
+        """
+        line = self._timelines.get(owner, [])
+        first = bisect_left(line, (window.start, 0, ""))
+        last = bisect_left(line, (window.end, 0, ""))
+        if window.cursor is not None:
+            last = min(last, self._place(line, window.cursor))
+        stop = max(first, last - skip)
+        chosen = line[max(first, stop - window.limit) : stop]
+        return self._shown(reversed(chosen)), max(0, last - first)
 
     def clear(self) -> None:
         self._now.clear()
         self._before.clear()
         self._timelines.clear()
+
+    def _shown(self, line: Iterable[_Position]) -> Sequence[T]:
+        found = (self.get(position[2]) for position in line)
+        return [item for item in found if item is not None]
+
+    def _place(self, line: list[_Position], object_id: str) -> int:
+        item = self._now.get(object_id)
+        if item is None:
+            raise ValueError("there is no object of this id")
+        places = range(bisect_left(line, (item.at, 0, "")), len(line))
+        return next((place for place in places if line[place][2] == object_id), 0)
 
     def _evict(self) -> None:
         gone = list(islice(self._now, max(1, min(_EVICTED_AT_ONCE, self._capacity // 2))))

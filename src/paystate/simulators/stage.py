@@ -3,7 +3,9 @@
 import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -16,28 +18,39 @@ from paystate.simulators.webhook_sender import Delivery, WebhookSender
 MAX_LOG = 100_000
 MAX_TIMERS = 100_000
 MAX_STORED_ANSWERS = 200_000
+NO_DETAILS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status and a JSON body; `first` is waited for before the answer leaves."""
+    """A status and a JSON body, or any other body as its bytes; `first` is waited for before the answer leaves."""
 
     status: int
     body: Any
     headers: Mapping[str, str] = field(default_factory=dict)
     first: Callable[[], Awaitable[None]] | None = None
+    content_type: str = "application/json"
 
 
 class Provider(Protocol):
-    """What one simulated service adds to the stage."""
+    """What one simulated service adds to the stage.
+
+    `in_the_past`: while it lasts, questions are answered as before the last change. `unknown_status`: an answer's body
+    with a status nobody has heard of, or unchanged. `headers`: what every answer of the service carries.
+    """
 
     @property
     def operations(self) -> Iterable[str]: ...
     def routes(self) -> Iterable[web.RouteDef]: ...
     def authenticate(self, request: web.Request) -> str | None: ...
-    def error(self, status: int, code: str, message: str) -> Answer: ...
+    def read_body(self, request: web.Request, raw: bytes) -> dict[str, Any] | None: ...
+    def error(
+        self, status: int, code: str, message: str, details: Mapping[str, Any] = NO_DETAILS
+    ) -> Answer: ...
     def not_found(self, request: web.Request) -> Answer: ...
-    def earlier(self, object_id: str) -> dict[str, Any] | None: ...
+    def headers(self) -> Mapping[str, str]: ...
+    def in_the_past(self) -> AbstractContextManager[None]: ...
+    def unknown_status(self, body: Any) -> Any: ...
     def delivery(self, event_id: str) -> Delivery | None: ...
     def objects(self) -> dict[str, Any]: ...
     def reset(self) -> None: ...

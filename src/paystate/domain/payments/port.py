@@ -48,9 +48,12 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The provider made a checkout (or answered again with the one it had made for this key)."""
+    """The provider made a checkout (or answered again with the one it had made for this key).
 
-    checkout_id: str
+    `checkout_id` is None where a start makes no call and the provider has no id of its own to give yet.
+    """
+
+    checkout_id: str | None
     offer: Offer
 
 
@@ -66,7 +69,7 @@ class Subject:
     checkout_id: str | None
     created_at: Instant = EPOCH
     money: Money | None = None
-    traces: tuple[str, ...] = ()
+    traces: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ class Named:
 
     reference: str | None = None
     checkout_id: str | None = None
-    trace: str | None = None
+    trace: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,20 +3,16 @@
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from aiohttp import web
 
 from paystate.kit.clock import DAY, Instant, parse_rfc3339
-from paystate.kit.ids import new_id
 from paystate.kit.money import EXPONENTS, MAX_AMOUNT
-from paystate.simulators.calls import Call, Desk, Operation, refuse
+from paystate.simulators.calls import Call, Keys, Operation, refuse
 from paystate.simulators.faults import Subject
-from paystate.simulators.sandbox.acts import Acts
-from paystate.simulators.sandbox.objects import Checkout, Status
-from paystate.simulators.sandbox.state import SandboxState
 from paystate.simulators.shelf import MAX_PAGE, Window
-from paystate.simulators.stage import Answer, Provider, Stage
+from paystate.simulators.stage import Answer
+from paystate.simulators.till import Checkout, Status, Till
 
-OPERATIONS = ("start", "ask", "list", "close", "refund", "ask_refund", "account")
+KEYS = Keys()
 DEFAULT_LIMIT = 25
 LIFETIME = DAY
 MAX_URL = 2_048
@@ -51,34 +47,28 @@ class RefundBody(msgspec.Struct, frozen=True):
 class Api:
     """One method per call; who asks sees only what belongs to its account."""
 
-    def __init__(self, stage: Stage, provider: Provider, state: SandboxState, acts: Acts) -> None:
-        self._stage = stage
-        self._state = state
-        self._acts = acts
-        self._desk = Desk(stage, provider)
-        self._start = Operation("start", self.start, _subject_in_body, keyed=True)
-        self._ask = Operation("ask", self.ask, self._subject_by_id)
-        self._ask_by_reference = Operation("ask", self.ask_by_reference, self._subject_by_reference)
-        self._list = Operation("list", self.list_checkouts)
-        self._transactions = Operation("list", self.list_transactions)
-        self._close = Operation("close", self.close, self._subject_by_id)
-        self._refund = Operation("refund", self.refund, self._subject_of_refund, keyed=True)
-        self._ask_refund = Operation("ask_refund", self.ask_refund, self._subject_by_refund)
-        self._ask_refunds = Operation("ask_refund", self.ask_refunds, self._subject_of_refund)
-        self._account = Operation("account", self.account)
+    def __init__(self, till: Till) -> None:
+        self._till = till
+        self._state = till.state
+        self._acts = till.acts
 
-    def routes(self) -> list[web.RouteDef]:
-        return [
-            web.post("/v1/checkouts", self._serving(self._start)),
-            web.get("/v1/checkouts", self._serve_checkouts),
-            web.get("/v1/checkouts/{id}", self._serving(self._ask)),
-            web.post("/v1/checkouts/{id}/close", self._serving(self._close)),
-            web.post("/v1/refunds", self._serving(self._refund)),
-            web.get("/v1/refunds", self._serving(self._ask_refunds)),
-            web.get("/v1/refunds/{id}", self._serving(self._ask_refund)),
-            web.get("/v1/account", self._serving(self._account)),
-            web.get("/v1/transactions", self._serving(self._transactions)),
-        ]
+    def serve(self) -> None:
+        """Every call of the API, at its path."""
+        till = self._till
+        ask = Operation("ask", self.ask, till.about_id)
+        by_reference = Operation("ask", self.ask_by_reference, self._about_reference)
+        refund = Operation("refund", self.refund, self._about_transaction, keys=KEYS)
+        till.serve("POST", "/v1/checkouts", Operation("start", self.start, _reference_in_body, keys=KEYS))
+        listing = Operation("list", self.list_checkouts)
+        till.serve("GET", "/v1/checkouts", listing, by_query={"reference": by_reference})
+        till.serve("GET", "/v1/checkouts/{id}", ask)
+        till.serve("POST", "/v1/checkouts/{id}/close", Operation("close", self.close, till.about_id))
+        till.serve("POST", "/v1/refunds", refund)
+        of_it = Operation("ask_refund", self.ask_refunds, self._about_transaction)
+        till.serve("GET", "/v1/refunds", of_it)
+        till.serve("GET", "/v1/refunds/{id}", Operation("ask_refund", self.ask_refund, till.about_refund))
+        till.serve("GET", "/v1/account", Operation("account", self.account))
+        till.serve("GET", "/v1/transactions", Operation("list", self.list_transactions))
 
     def start(self, call: Call) -> Answer:
         wanted = _body_as(call, StartRequest)
@@ -91,7 +81,7 @@ class Api:
         return Answer(201, self._wire(checkout), first=lambda: self._acts.tell_early(checkout))
 
     def ask(self, call: Call) -> Answer:
-        return Answer(200, self._wire(self._own_checkout(call)))
+        return Answer(200, self._wire(self._till.own_checkout(call, call.request.match_info["id"])))
 
     def ask_by_reference(self, call: Call) -> Answer:
         found = self._state.of_reference(call.owner, call.request.query["reference"])
@@ -105,10 +95,12 @@ class Api:
     def list_transactions(self, call: Call) -> Answer:
         window = _window(call, "from", "to")
         rows, cursor = _page(lambda: self._state.transactions(call.owner, window))
-        return Answer(200, {"data": [row.wire() for row in rows], "nextCursor": cursor})
+        return Answer(200, {"data": [row.row() for row in rows], "nextCursor": cursor})
 
     def close(self, call: Call) -> Answer:
-        return Answer(200, self._wire(self._acts.close(self._own_checkout(call))))
+        return Answer(
+            200, self._wire(self._acts.close(self._till.own_checkout(call, call.request.match_info["id"])))
+        )
 
     def refund(self, call: Call) -> Answer:
         wanted = _body_as(call, RefundBody)
@@ -118,39 +110,29 @@ class Api:
         checkout, paid = found
         if wanted.amount > self._state.refundable(checkout, paid):
             raise refuse("refund_exceeds_available", "More than what is left of this transaction.", 409)
-        return Answer(201, self._acts.refund(checkout, paid, wanted.amount, wanted.reference).wire())
+        return Answer(201, self._acts.refund(checkout, paid, wanted.amount, wanted.reference).row())
 
     def ask_refund(self, call: Call) -> Answer:
         refund = self._state.refunds.get(call.request.match_info["id"])
         if refund is None or refund.owner != call.owner:
             raise refuse("not_found", "There is no such refund.", 404)
-        return Answer(200, refund.wire())
+        return Answer(200, refund.row())
 
     def ask_refunds(self, call: Call) -> Answer:
         found = self._state.transaction(call.owner, call.request.query.get("transaction", ""))
         if found is None:
             return Answer(200, {"data": []})
         refunds = self._state.refunds_of(found[0].id, found[1].id)
-        return Answer(200, {"data": [refund.wire() for refund in refunds]})
+        return Answer(200, {"data": [refund.row() for refund in refunds]})
 
     def account(self, call: Call) -> Answer:
-        return Answer(200, self._state.accounts[call.owner].wire())
-
-    def _serving(self, operation: Operation) -> Any:
-        async def serve(request: web.Request) -> web.StreamResponse:
-            return await self._desk.serve(operation, request)
-
-        return serve
-
-    async def _serve_checkouts(self, request: web.Request) -> web.StreamResponse:
-        operation = self._ask_by_reference if "reference" in request.query else self._list
-        return await self._desk.serve(operation, request)
+        return Answer(200, self._till.account(call).row(self._till.dialect.brand))
 
     def _new_checkout(self, call: Call, wanted: StartRequest) -> Checkout:
-        now = self._stage.now()
-        account = self._state.accounts[call.owner]
+        now = self._till.stage.now()
+        account = self._till.account(call)
         return Checkout(
-            id=new_id("chk", now),
+            id=self._till.dialect.new_id("checkout", account, now),
             owner=account.id,
             account=account.id,
             live=account.live,
@@ -167,45 +149,20 @@ class Api:
             expires_at=_expiry(wanted.expires_at, now),
         )
 
-    def _own_checkout(self, call: Call) -> Checkout:
-        checkout = self._acts.found(call.request.match_info["id"])
-        if checkout is None or checkout.owner != call.owner:
-            raise refuse("not_found", "There is no such checkout.", 404)
-        return checkout
-
     def _wire(self, checkout: Checkout) -> dict[str, Any]:
-        return checkout.wire(self._stage.base_url)
+        return checkout.row(self._till.dialect.page_url(checkout))
 
-    # What a call is about, for faults of one reference; such a question never refuses.
+    def _about_reference(self, call: Call) -> Subject:
+        return self._till.about_reference(call, call.request.query["reference"])
 
-    def _subject_by_id(self, call: Call) -> Subject:
-        return _about(self._state.checkouts.get(call.request.match_info["id"]))
-
-    def _subject_by_reference(self, call: Call) -> Subject:
-        reference = call.request.query["reference"]
-        found = self._state.of_reference(call.account or "", reference)
-        return _about(found[-1]) if found else Subject(reference)
-
-    def _subject_of_refund(self, call: Call) -> Subject:
+    def _about_transaction(self, call: Call) -> Subject:
         named = call.request.query.get("transaction") or (call.body or {}).get("transaction")
-        found = self._state.transaction(call.account or "", named) if isinstance(named, str) else None
-        return _about(found[0]) if found is not None else Subject()
-
-    def _subject_by_refund(self, call: Call) -> Subject:
-        refund = self._state.refunds.get(call.request.match_info["id"])
-        if refund is None:
-            return Subject()
-        checkout = self._state.checkouts.get(refund.checkout)
-        return Subject(None if checkout is None else checkout.reference, Instant(refund.created_at))
+        return self._till.about_transaction(call, named)
 
 
-def _subject_in_body(call: Call) -> Subject:
+def _reference_in_body(call: Call) -> Subject:
     reference = (call.body or {}).get("reference")
     return Subject(reference if isinstance(reference, str) else None)
-
-
-def _about(checkout: Checkout | None) -> Subject:
-    return Subject() if checkout is None else Subject(checkout.reference, Instant(checkout.created_at))
 
 
 def _body_as(call: Call, kind: type[T]) -> T:

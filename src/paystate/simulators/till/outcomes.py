@@ -1,4 +1,4 @@
-"""Forces what a person, a bank or the provider would do at Sandbox Pay, lies about the money included."""
+"""Forces what a person, a bank or the provider would do, lies about the money included."""
 
 from typing import Annotated, Any, Literal
 
@@ -12,21 +12,24 @@ from paystate.kit.money import EXPONENTS, MAX_AMOUNT
 from paystate.simulators.control import PREFIX, read_as, refusal
 from paystate.simulators.fault_answers import send
 from paystate.simulators.faults import MAX_SECONDS
-from paystate.simulators.sandbox.acts import Acts, Payment
-from paystate.simulators.sandbox.objects import Account, Checkout, Refund, RefundStatus, Status
-from paystate.simulators.sandbox.state import SandboxState
 from paystate.simulators.stage import Answer, Stage
+from paystate.simulators.till.acts import Acts, Payment
+from paystate.simulators.till.dialect import Dialect
+from paystate.simulators.till.objects import Account, Checkout, Refund, RefundStatus, Status
+from paystate.simulators.till.state import TillState
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+_Url = Annotated[str, msgspec.Meta(max_length=2_048, pattern=r"^(https?://[!-~]+)?$")]
 
 
 class OutcomeRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """The body of ``POST /_control/outcomes``.
 
-    `afterSeconds`: the outcome comes then; but `process` is at once, and paid then.
+    `afterSeconds`: the outcome comes then; but `process` is at once, and paid then. `close` and `refund` are the
+    merchant's own, in the provider's dashboard; `dispute` is the cardholder's.
     """
 
-    outcome: Literal["pay", "decline", "fail", "process", "expire", "refund", "succeed"]
+    outcome: Literal["pay", "decline", "fail", "process", "expire", "close", "refund", "dispute", "succeed"]
     checkout: str | None = None
     reference: str | None = None
     refund: str | None = None
@@ -41,13 +44,19 @@ class OutcomeRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
 
 
 class AccountRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """The body of ``POST /_control/accounts``: makes an account, or adds a key to one, or takes keys away."""
+    """The body of ``POST /_control/accounts``: makes an account, or adds a key to one, or takes keys away.
+
+    `webhookUrl`: where all its webhooks go, for providers with one address per account; "" takes it away. `extra`: what
+    only this provider has; given names replace, others stay.
+    """
 
     account: _Name
     secret_key: _Name | None = None
     webhook_secret: _Name | None = None
+    webhook_url: _Url | None = None
     live: bool | None = None
     revoke: tuple[_Name, ...] = ()
+    extra: dict[str, str] = {}
 
 
 class RefundModeRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -57,12 +66,13 @@ class RefundModeRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Outcomes:
-    """Control routes of this provider only."""
+    """Control routes of every till."""
 
-    def __init__(self, stage: Stage, state: SandboxState, acts: Acts) -> None:
+    def __init__(self, stage: Stage, state: TillState, acts: Acts, dialect: Dialect) -> None:
         self._stage = stage
         self._state = state
         self._acts = acts
+        self._dialect = dialect
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -81,19 +91,19 @@ class Outcomes:
         payment = _payment(wanted)
         if wanted.after_seconds is None or wanted.outcome == "process":
             self._force(checkout.id, wanted, payment)
-            return send(Answer(200, self._wire(checkout.id)))
+            return send(Answer(200, self._row(checkout.id)))
         self._stage.later(wanted.after_seconds, lambda: self._force(checkout.id, wanted, payment))
-        return send(Answer(202, self._wire(checkout.id)))
+        return send(Answer(202, self._row(checkout.id)))
 
     async def account(self, request: web.Request) -> web.Response:
         wanted = await read_as(request, AccountRequest)
         old = self._state.accounts.get(wanted.account)
         if old is None:
-            if wanted.secret_key is None or wanted.webhook_secret is None:
-                raise ValueError("a new account needs a secretKey and a webhookSecret")
-            old = Account(id=wanted.account, live=False, webhook_secret=wanted.webhook_secret)
+            if wanted.secret_key is None:
+                raise ValueError("a new account needs a secretKey")
+            old = Account(id=wanted.account, live=False, webhook_secret=f"whsec_{wanted.account}")
         self._state.keep_account(_changed(old, wanted))
-        return send(Answer(200, self._state.accounts[wanted.account].wire()))
+        return send(Answer(200, self._state.accounts[wanted.account].row(self._dialect.brand)))
 
     async def refund_mode(self, request: web.Request) -> web.Response:
         self._acts.refund_status = (await read_as(request, RefundModeRequest)).status
@@ -112,7 +122,7 @@ class Outcomes:
         status = {"succeed": RefundStatus.SUCCEEDED, "fail": RefundStatus.FAILED}.get(wanted.outcome)
         if status is None:
             raise ValueError("the outcome of a refund is succeed or fail")
-        return send(Answer(200, self._acts.settle_refund(refund, status).wire()))
+        return send(Answer(200, self._acts.settle_refund(refund, status).row()))
 
     def _force(self, checkout_id: str, wanted: OutcomeRequest, payment: Payment) -> None:
         checkout = self._state.checkouts.get(checkout_id)
@@ -129,6 +139,10 @@ class Outcomes:
                 self._acts.process(checkout, wanted.after_seconds)
             case "expire":
                 self._acts.end(checkout, Status.EXPIRED)
+            case "close":
+                self._acts.end(checkout, Status.CLOSED)
+            case "dispute":
+                self._acts.dispute(checkout)
             case _:
                 self._refund_at_provider(checkout, wanted)
 
@@ -140,9 +154,9 @@ class Outcomes:
         amount = self._state.refundable(checkout, paid) if wanted.amount is None else wanted.amount
         return self._acts.refund(checkout, paid, amount, new_id("rfx", self._stage.now()))
 
-    def _wire(self, checkout_id: str) -> dict[str, Any]:
+    def _row(self, checkout_id: str) -> dict[str, Any]:
         checkout = self._state.checkouts.get(checkout_id)
-        return {} if checkout is None else checkout.wire(self._stage.base_url)
+        return {} if checkout is None else checkout.row(self._dialect.page_url(checkout))
 
 
 def _payment(wanted: OutcomeRequest) -> Payment:
@@ -167,5 +181,7 @@ def _changed(old: Account, wanted: AccountRequest) -> Account:
         old,
         keys=tuple(key for key in keys if key not in wanted.revoke),
         webhook_secret=wanted.webhook_secret or old.webhook_secret,
+        webhook_url=old.webhook_url if wanted.webhook_url is None else wanted.webhook_url or None,
         live=old.live if wanted.live is None else wanted.live,
+        extra={**old.extra, **wanted.extra},
     )

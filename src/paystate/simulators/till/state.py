@@ -1,12 +1,15 @@
-"""Everything Sandbox Pay remembers, by id, by reference and in order of time; every change goes to the record file."""
+"""Everything a till remembers, by id, by reference and in order of time; every change goes to the record file."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
 from paystate.simulators.record_file import Line
-from paystate.simulators.sandbox.objects import (
+from paystate.simulators.shelf import Shelf, Window
+from paystate.simulators.stage import Stage
+from paystate.simulators.till.objects import (
     ENDED_UNPAID,
     Account,
     Checkout,
@@ -16,27 +19,21 @@ from paystate.simulators.sandbox.objects import (
     RefundStatus,
     Transaction,
 )
-from paystate.simulators.shelf import Shelf, Window
-from paystate.simulators.stage import Stage
 
-DEFAULT_ACCOUNT = Account(
-    id="acct_sandbox",
-    live=False,
-    webhook_secret="whsec_sandbox_paystate",  # noqa: S106  the published secrets of a fake
-    keys=("sk_sandbox_paystate",),
-)
 MAX_ACCOUNTS = 1_000
 
 
-class SandboxState:
+class TillState:
     """No rules in here: it keeps, finds and records."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, accounts: Sequence[Account]) -> None:
         self._stage = stage
+        self._first_accounts = tuple(accounts)
+        self.past = False
         self.clear()
 
     def clear(self) -> None:
-        """Back to the default account and nothing else."""
+        """Back to the first accounts and nothing else."""
         self.accounts: dict[str, Account] = {}
         self._owner_of_key: dict[str, str] = {}
         self.checkouts: Shelf[Checkout] = Shelf(on_evict=self._forget_checkout)
@@ -47,7 +44,17 @@ class SandboxState:
         self._newest: dict[str, str] = {}
         self._by_transaction: dict[str, list[PaidIn]] = {}
         self._refunds_of: dict[tuple[str, str], list[str]] = {}
-        self._index_account(DEFAULT_ACCOUNT)
+        for account in self._first_accounts:
+            self._index_account(account)
+
+    @contextmanager
+    def in_the_past(self) -> Iterator[None]:
+        """While it lasts, checkouts and refunds are found as they were before their last change. Nothing may be kept."""
+        self.past = self.checkouts.recalls = self.refunds.recalls = True
+        try:
+            yield
+        finally:
+            self.past = self.checkouts.recalls = self.refunds.recalls = False
 
     # --- writing
 
@@ -99,20 +106,28 @@ class SandboxState:
         return None
 
     def transactions(self, owner: str, window: Window) -> tuple[Sequence[Transaction], str | None]:
-        """By the time they were paid."""
+        """By the time they were paid, oldest first."""
         places, cursor = self._paid_in.page(owner, window)
         return [found[1] for place in places if (found := self._resolved(place)) is not None], cursor
+
+    def newest_transactions(
+        self, owner: str, window: Window, skip: int = 0
+    ) -> tuple[list[tuple[Checkout, Transaction]], int]:
+        """By the time they were paid, newest first, and how many there are; a cursor is a `PaidIn` id."""
+        places, total = self._paid_in.newest(owner, window, skip)
+        return [found for place in places if (found := self._resolved(place)) is not None], total
 
     def all_transactions(self) -> list[dict[str, Any]]:
         """Each with its checkout and the owner of it."""
         found = ((place, self._resolved(place)) for place in self._paid_in)
         return [
-            {**pair[1].wire(), "checkout": place.checkout, "owner": place.owner}
+            {**pair[1].row(), "checkout": place.checkout, "owner": place.owner}
             for place, pair in found
             if pair is not None
         ]
 
     def refunds_of(self, checkout: str, transaction: str) -> list[Refund]:
+        """Oldest first."""
         ids = self._refunds_of.get((checkout, transaction), ())
         return [refund for i in ids if (refund := self.refunds.get(i)) is not None]
 

@@ -1,4 +1,4 @@
-"""What Sandbox Pay keeps: accounts, checkouts, transactions, refunds, events; and how they look on the wire."""
+"""What a till keeps: accounts, checkouts, transactions, refunds, events; and how the control API shows them."""
 
 from enum import StrEnum
 from typing import Any
@@ -7,9 +7,7 @@ import msgspec
 
 from paystate.kit.clock import rfc3339
 
-METHOD = "card"
-FEE_BASIS_POINTS = 150
-NAME = "Sandbox Pay"
+CARD = "card"
 
 
 class Status(StrEnum):
@@ -40,20 +38,31 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Account(Kept, frozen=True, kw_only=True):
-    """A merchant of Sandbox Pay; several keys may be valid while one is being rotated."""
+    """A merchant; several keys may be valid while one is being rotated.
+
+    `webhook_url` is for providers with one address per account; `extra` for what only one provider has.
+    """
 
     id: str
     live: bool
     webhook_secret: str
     keys: tuple[str, ...] = ()
+    webhook_url: str | None = None
+    extra: dict[str, str] = {}
 
-    def wire(self) -> dict[str, Any]:
-        return {"account": self.id, "live": self.live, "name": f"{NAME} ({self.id})"}
+    def row(self, brand: str) -> dict[str, Any]:
+        return {
+            "account": self.id,
+            "live": self.live,
+            "name": f"{brand} ({self.id})",
+            "webhookUrl": self.webhook_url,
+        }
 
 
 class Decline(Kept, frozen=True, kw_only=True):
     """A refused try that may be repeated on the same checkout."""
 
+    id: str
     code: str
     at: int
 
@@ -67,18 +76,21 @@ class Transaction(Kept, frozen=True, kw_only=True):
     reference: str
     fee: int
     paid_at: int
+    method: str = CARD
     amount_refunded: int = 0
+    disputed: bool = False
 
-    def wire(self) -> dict[str, Any]:
+    def row(self) -> dict[str, Any]:
         return {
             "id": self.id,
             "amount": self.amount,
             "currency": self.currency,
             "reference": self.reference,
-            "method": METHOD,
+            "method": self.method,
             "fee": self.fee,
             "paidAt": rfc3339(self.paid_at),
             "amountRefunded": self.amount_refunded,
+            "disputed": self.disputed,
         }
 
 
@@ -99,22 +111,31 @@ class Checkout(Kept, frozen=True, kw_only=True):
     webhook_url: str | None
     created_at: int
     updated_at: int
-    expires_at: int
-    decline: Decline | None = None
+    expires_at: int | None
+    """None: it never expires by itself."""
+    declines: tuple[Decline, ...] = ()
     transaction: Transaction | None = None
     further: tuple[Transaction, ...] = ()
     """Paid more than once."""
     settles_at: int | None = None
+    was_processing: bool = False
+    """It failed or was paid after the customer was done, not before."""
+    extra: dict[str, Any] = {}
+    """What only one provider keeps with a checkout; JSON values."""
 
     @property
     def at(self) -> int:
         return self.created_at
 
     @property
+    def decline(self) -> Decline | None:
+        return self.declines[-1] if self.declines else None
+
+    @property
     def transactions(self) -> tuple[Transaction, ...]:
         return self.further if self.transaction is None else (self.transaction, *self.further)
 
-    def wire(self, base_url: str) -> dict[str, Any]:
+    def row(self, url: str) -> dict[str, Any]:
         return {
             "id": self.id,
             "reference": self.reference,
@@ -122,15 +143,15 @@ class Checkout(Kept, frozen=True, kw_only=True):
             "currency": self.currency,
             "description": self.description,
             "status": self.status,
-            "url": f"{base_url}/checkout/{self.id}",
+            "url": url,
             "account": self.account,
             "live": self.live,
             "createdAt": rfc3339(self.created_at),
             "updatedAt": rfc3339(self.updated_at),
-            "expiresAt": rfc3339(self.expires_at),
+            "expiresAt": None if self.expires_at is None else rfc3339(self.expires_at),
             "decline": self.decline and {"code": self.decline.code, "at": rfc3339(self.decline.at)},
-            "transaction": self.transaction and self.transaction.wire(),
-            "further": [paid.wire() for paid in self.further],
+            "transaction": self.transaction and self.transaction.row(),
+            "further": [paid.row() for paid in self.further],
         }
 
 
@@ -148,7 +169,7 @@ class PaidIn(Kept, frozen=True, kw_only=True):
 
 
 class Refund(Kept, frozen=True, kw_only=True):
-    """Money sent back."""
+    """Money sent back; `reference` is the caller's own word for it."""
 
     id: str
     owner: str
@@ -159,12 +180,13 @@ class Refund(Kept, frozen=True, kw_only=True):
     currency: str
     status: RefundStatus
     created_at: int
+    extra: dict[str, Any] = {}
 
     @property
     def at(self) -> int:
         return self.created_at
 
-    def wire(self) -> dict[str, Any]:
+    def row(self) -> dict[str, Any]:
         return {
             "id": self.id,
             "transaction": self.transaction,
@@ -177,10 +199,11 @@ class Refund(Kept, frozen=True, kw_only=True):
 
 
 class Event(Kept, frozen=True, kw_only=True):
-    """What was told by webhook, byte for byte."""
+    """What was told by webhook, byte for byte; `type` is the provider's word, `happening` ours."""
 
     id: str
     type: str
+    happening: str
     owner: str
     checkout: str
     reference: str
@@ -188,13 +211,13 @@ class Event(Kept, frozen=True, kw_only=True):
     body: str
     at: int
 
-    def wire(self) -> dict[str, Any]:
-        return {"id": self.id, "type": self.type, "checkout": self.checkout, "reference": self.reference} | {
+    def row(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "type": self.type,
+            "happening": self.happening,
+            "checkout": self.checkout,
+            "reference": self.reference,
             "url": self.url,
             "at": rfc3339(self.at),
         }
-
-
-def fee_of(amount: int) -> int:
-    """1.5 %, rounded down."""
-    return amount * FEE_BASIS_POINTS // 10_000
