@@ -40,13 +40,8 @@ class Door:
         self._token_url = token_url
 
     async def call(self, method: str, url: str, *, body: bytes = b"", seconds: float = ASK_SECONDS) -> Answer:
-        """One call; where the token was withdrawn before its time, once more with a new one."""
-        token = await self._bearer()
-        answer = await call_json(self._http, method, url, token, body=body, seconds=seconds)
-        if answer.status == 401 and self._account.token is not None and needs_token(self._account):
-            fresh = await self.fetch_token()
-            return await call_json(self._http, method, url, fresh.value, body=body, seconds=seconds)
-        return answer
+        """One call. A token that was withdrawn before its time is renewed by whoever keeps the tokens."""
+        return await call_json(self._http, method, url, await self._bearer(), body=body, seconds=seconds)
 
     async def fetch_token(self) -> Token:
         """The grant `client_credentials` of OAuth 2. Raises NoAnswer, CredentialsRefused."""
