@@ -17,9 +17,11 @@ from benchmarks.processes import child
 from benchmarks.quiet import Quiet
 from paystate.app import App, close_app
 from paystate.domain.payments import Outcome, State
+from paystate.flows.apply_answers import log_settled
 from paystate.flows.ask_provider import Claim, ask_provider
+from paystate.flows.claim_attempts import claim_due
 from paystate.flows.settle_payment import Settled
-from paystate.flows.verify_payments import Verifier, claim_due, log_settled
+from paystate.flows.verify_payments import Verifier
 
 COUNT = 10_000
 HISTORY = 2_000

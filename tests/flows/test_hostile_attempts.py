@@ -14,14 +14,16 @@ from paystate.domain.connections import NewConnection, secrets_aad
 from paystate.domain.payments import AttemptState, Outcome, State, Step, Trigger, attempt_store, store
 from paystate.domain.payments.port import NoAnswer, StartRefused
 from paystate.flows import cancel_payment as cancelling
+from paystate.flows.apply_answers import apply_answers
 from paystate.flows.ask_provider import ask_provider
 from paystate.flows.cancel_payment import cancel_payment
+from paystate.flows.claim_attempts import claim_these
 from paystate.flows.edit_payment import PaymentChanges, edit
 from paystate.flows.expire_payments import expire_payments
 from paystate.flows.move_payment import move_payments
 from paystate.flows.settlement_rows import Asked
 from paystate.flows.start_checkout import _record_attempt, _Wanted, order_of, start_checkout
-from paystate.flows.verify_payments import apply_answers, claim_these, verify_now
+from paystate.flows.verify_payments import verify_now
 from paystate.kit.clock import DAY, HOUR, MINUTE, SECOND
 from paystate.kit.errors import Conflict, PaystateError
 from paystate.kit.ids import new_id, new_provider_reference

@@ -9,12 +9,14 @@ from tests import a
 from paystate.domain import cases
 from paystate.domain.payments import AttemptState, State, Trigger, proof_store
 from paystate.flows import cancel_payment as cancelling
+from paystate.flows.apply_answers import apply_answers
 from paystate.flows.ask_provider import ask_provider
 from paystate.flows.cancel_payment import cancel_payment
+from paystate.flows.claim_attempts import claim_these
 from paystate.flows.edit_payment import retry_payment
 from paystate.flows.expire_payments import expire_payments
 from paystate.flows.replace_payment import finish_intent
-from paystate.flows.verify_payments import apply_answers, claim_these, verify_now
+from paystate.flows.verify_payments import verify_now
 from paystate.kit.clock import DAY, HOUR, MINUTE, SECOND, rfc3339
 from paystate.kit.errors import Conflict
 from paystate.kit.ids import new_id

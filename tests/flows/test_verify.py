@@ -6,9 +6,11 @@ import pytest
 from tests import a
 
 from paystate.domain.payments import AttemptState, State, Trigger
+from paystate.flows.apply_answers import apply_answers
 from paystate.flows.ask_provider import ask_provider
+from paystate.flows.claim_attempts import claim_these
 from paystate.flows.take_hint import take_return
-from paystate.flows.verify_payments import apply_answers, claim_these, verify_now
+from paystate.flows.verify_payments import verify_now
 from paystate.kit.clock import DAY, HOUR, MINUTE, SECOND
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from paystate.domain import audit, connections
 from paystate.domain.audit import AuditEntry
 from paystate.domain.connections import Connection, ConnectionState, NewConnection, secrets_aad
-from paystate.domain.payments.port import Account, CredentialsRefused, Identity, NoAnswer, Provider
+from paystate.domain.payments.port import Account, CredentialsRefused, Identity, NoAnswer, Paced, Provider
 from paystate.flows.context import Context
 from paystate.kit.errors import FieldError, Refused, Unavailable
 from paystate.kit.ids import MerchantId, Who, new_id
@@ -119,8 +119,11 @@ def _refuse_wrong_fields(provider: Provider, fields: Mapping[str, str]) -> None:
 
 
 def _rate(ctx: Context, provider: Provider) -> int:
-    settings = ctx.settings
-    return settings.sandbox_provider_rate if provider.name == "sandbox" else settings.default_provider_rate
+    """The calls per second a connection starts with; its merchant may change it."""
+    if provider.name == "sandbox":
+        return ctx.settings.sandbox_provider_rate
+    paced: object = provider
+    return paced.calls_per_second if isinstance(paced, Paced) else ctx.settings.default_provider_rate
 
 
 def _entry(made: Connection, actor: str) -> AuditEntry:

@@ -1,7 +1,8 @@
 """Asks a provider about one claimed attempt: the proof call, the stored start again, or the end of a checkout."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from paystate.domain.connections import Connection
 from paystate.domain.payments import Attempt, AttemptState, Outcome, Payment, rules
@@ -17,6 +18,7 @@ from paystate.domain.payments.port import (
     Verdict,
 )
 from paystate.flows.context import Context
+from paystate.flows.keep_tokens import with_account
 from paystate.flows.settlement_rows import Asked
 from paystate.kit.clock import SECOND, Instant, monotonic
 from paystate.machinery.failpoints import declare, failpoint
@@ -39,6 +41,29 @@ class Claim:
     connection: Connection
     request: bytes | None
     now: Instant
+    traces: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def subject(self) -> Subject:
+        """What the provider is asked about."""
+        attempt = self.attempt
+        return Subject(
+            attempt.provider_reference,
+            attempt.checkout_id,
+            attempt.created_at,
+            self.payment.money,
+            self.traces,
+        )
+
+
+def answered(claim: Claim, verdict: Verdict) -> Asked:
+    """An answer that came without a question of its own, in a list."""
+    return Asked(claim.attempt, claim.connection.account, claim.connection.live, 0, verdict=verdict)
+
+
+def unanswered(claim: Claim, error: NoAnswer) -> Asked:
+    """Nothing came back, or nothing was asked."""
+    return Asked(claim.attempt, claim.connection.account, claim.connection.live, 0, **_silence(error))  # type: ignore[arg-type]
 
 
 async def ask_provider(ctx: Context, claim: Claim) -> Asked:
@@ -49,7 +74,7 @@ async def ask_provider(ctx: Context, claim: Claim) -> Asked:
         async with asyncio.timeout(
             START_SECONDS if claim.attempt.state is AttemptState.CREATED else ASK_SECONDS
         ):
-            result = await _exchange(ctx, claim, ctx.account(claim.connection))
+            result = await with_account(ctx, claim.connection, partial(_exchange, ctx, claim))
     except StartRefused as error:
         result = {"refused": error.reason}
     except NoAnswer as error:
@@ -67,12 +92,12 @@ async def ask_provider(ctx: Context, claim: Claim) -> Asked:
 
 async def _exchange(ctx: Context, claim: Claim, account: Account) -> dict[str, object]:
     provider = ctx.provider(claim.attempt.provider)
-    subject = Subject(claim.attempt.provider_reference, claim.attempt.checkout_id)
+    subject = claim.subject
     if _resend(claim, provider):
         started = await provider.start(
             account, claim.request or b"", idempotency_key=claim.attempt.idempotency_key
         )
-        subject = Subject(subject.reference, started.checkout_id)
+        subject = replace(subject, checkout_id=started.checkout_id)
         verdict = await provider.ask(account, subject)
         return await _end(provider, claim, account, subject, verdict) | {"started": started}
     verdict = await provider.ask(account, subject)
@@ -101,7 +126,7 @@ async def _end(
         return {"verdict": verdict}
     if not isinstance(provider, Closes):
         return {"verdict": verdict, "unclosable": True}
-    known = subject if subject.checkout_id is not None else Subject(subject.reference, verdict.checkout_id)
+    known = subject if subject.checkout_id is not None else replace(subject, checkout_id=verdict.checkout_id)
     return {"verdict": await provider.close(account, known)}
 
 

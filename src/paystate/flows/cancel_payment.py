@@ -16,9 +16,10 @@ from paystate.domain.payments import (
     store,
 )
 from paystate.domain.payments.states import ENDED, AttemptState
+from paystate.flows.claim_attempts import VERIFY
 from paystate.flows.context import Context
 from paystate.flows.move_payment import WATCHERS, move_payments
-from paystate.flows.verify_payments import VERIFY, verify_now
+from paystate.flows.verify_payments import verify_now
 from paystate.kit.clock import monotonic
 from paystate.kit.ids import System, Who
 from paystate.machinery.db import Tx

@@ -4,10 +4,12 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from paystate.domain.access import Breaker
 from paystate.domain.connections import Connection, secrets_aad
 from paystate.domain.payments import Patience
-from paystate.domain.payments.port import Account, Provider
+from paystate.domain.payments.port import Account, AsksByTrace, Paced, Provider
 from paystate.kit.clock import HOUR, MINUTE, SECOND, Clock
 from paystate.kit.errors import Refused
 from paystate.machinery.db import Database
@@ -16,6 +18,14 @@ from paystate.machinery.secrets import KeyRing
 from paystate.machinery.settings import Settings
 
 ACCOUNTS_CACHED = 1_000
+
+
+@dataclass(slots=True)
+class Health:
+    """Questions without an answer in a row by connection, and the breakers as last read from the database."""
+
+    failures: dict[str, int] = field(default_factory=dict)
+    breakers: Mapping[str, Breaker] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +41,12 @@ class Context:
     clock: Clock
     """The time of the world, for what others signed; deadlines and leases take the database's."""
 
+    tokens: dict[str, Any] = field(default_factory=dict)
+    """Access tokens this process knows, by connection; `keep_tokens` alone reads and writes them."""
+
+    health: Health = field(default_factory=Health)
+    """What this process knows of providers that do not answer."""
+
     _accounts: "OrderedDict[tuple[str, int], Account]" = field(default_factory=OrderedDict)
 
     def provider(self, name: str) -> Provider:
@@ -43,6 +59,17 @@ class Context:
                 code="provider_not_configured",
                 available=sorted(self.providers),
             ) from None
+
+    @property
+    def traced(self) -> frozenset[str]:
+        """Providers that are asked by what their messages brought."""
+        return frozenset(name for name, p in self.providers.items() if isinstance(p, AsksByTrace))
+
+    def budget(self, connection: Connection) -> tuple[str, int]:
+        """Whose calls share a budget with this connection's, and how many a second it grants."""
+        provider: object = self.providers.get(connection.provider)
+        key = provider.budget_key(self.account(connection)) if isinstance(provider, Paced) else connection.id
+        return key, connection.rate_per_second
 
     def account(self, connection: Connection) -> Account:
         """The connection's account with its secrets unsealed, for calls; kept while its version stands."""

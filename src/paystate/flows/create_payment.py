@@ -24,9 +24,10 @@ from paystate.domain.payments import (
 )
 from paystate.domain.payments.states import FLAGS, OFFERED, PENDING
 from paystate.flows.cancel_payment import cancel_payment
+from paystate.flows.claim_attempts import VERIFY
 from paystate.flows.context import Context
 from paystate.flows.move_payment import record_creation, sweep_payments
-from paystate.flows.verify_payments import VERIFY, verify_now
+from paystate.flows.verify_payments import verify_now
 from paystate.kit.clock import DAY, MINUTE, SECOND, Instant, rfc3339
 from paystate.kit.errors import Conflict, Refused, invalid
 from paystate.kit.ids import MerchantId, System, new_id, new_short_code

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from paystate.domain import cases, connections
+from paystate.domain import access, cases, connections
 from paystate.domain.cases import NewCase
 from paystate.domain.payments import Patience, Payment, State, Step, Trigger, attempt_store, store
 from paystate.domain.payments.states import PENDING
+from paystate.flows.claim_attempts import VERIFY
 from paystate.flows.context import Context
 from paystate.flows.move_payment import move_payments, sweep_payments
-from paystate.flows.verify_payments import VERIFY
 from paystate.kit.clock import Instant
 from paystate.kit.errors import Unavailable
 from paystate.kit.ids import MerchantId, System, Who
@@ -125,11 +125,10 @@ def _ask_first(only: Sequence[str] | None, tx: Tx) -> tuple[int, bool]:
 
 
 def _hand_over_unheard(patience: Patience, tx: Tx) -> None:
-    """Past its time and a day without a word, because its connection is parked or off: a person decides."""
+    """Past its time and a day without a word, because its connection is parked, off, or its provider down: a person decides."""
     before = Instant(tx.now - patience.silent_limit)
-    found = attempt_store.unheard_past_due(
-        tx, WHO, before=before, active=connections.active_ids(), limit=BATCH
-    )
+    heard = connections.active_ids().except_(access.down_since_before(before))
+    found = attempt_store.unheard_past_due(tx, WHO, before=before, active=heard, limit=BATCH)
     attempt_store.lock_of_payments(tx, WHO, [a.payment_id for a in found])
     locked = store.lock(tx, WHO, [a.payment_id for a in found])
     waiting = {a.payment_id: a for a in found if locked[a.payment_id].state in PENDING}
@@ -140,7 +139,7 @@ def _hand_over_unheard(patience: Patience, tx: Tx) -> None:
         for i, a in waiting.items()
     ]
     move_payments(tx, WHO, steps, patience)
-    evidence = {"silence": "the connection is not in use"}
+    evidence = {"silence": "the connection is not in use, or its provider is down"}
     cases.open_cases(
         tx,
         WHO,

@@ -44,7 +44,7 @@ from paystate.flows.settlement_rows import (
     transaction_key,
     verification_row,
 )
-from paystate.kit.clock import MINUTE
+from paystate.kit.clock import MINUTE, Instant
 from paystate.kit.ids import MerchantId, System
 from paystate.machinery.db import Tx
 from paystate.machinery.failpoints import declare, failpoint
@@ -299,7 +299,7 @@ def _decide(situation: Situation, asked: Asked) -> Decision:
     if asked.refused is not None:
         return _refusal(situation)
     if asked.verdict is None:
-        return _silence(situation, asked)
+        return _silence(situation, asked) if asked.down_since is None else _down(situation, asked.down_since)
     if asked.verdict.outcome is Outcome.UNKNOWN:
         return replace(rules.silence(situation), label="unknown_status")
     if asked.unclosable and asked.verdict.outcome is Outcome.PENDING:
@@ -330,6 +330,16 @@ def _refusal(situation: Situation) -> Decision:
     after = [*situation.others, AttemptState.FAILED]
     move, reason = rules.conclude(situation.payment, after, situation.now)
     return Decision("start_refused", AttemptState.FAILED, move=move, reason=reason)
+
+
+def _down(situation: Situation, opened: Instant) -> Decision:
+    """A provider that is down uses up nobody's patience; after a day of it a person decides all the same."""
+    attempt = situation.attempt
+    since = min(opened, attempt.silent_since or opened)
+    if situation.now - since < situation.patience.silent_limit:
+        return Decision("provider_down", attempt.state)
+    counted = msgspec.structs.replace(attempt, silent_since=since, last_asked_at=situation.now)
+    return rules.silence(replace(situation, attempt=counted))
 
 
 def _silence(situation: Situation, asked: Asked) -> Decision:

@@ -28,6 +28,8 @@ from paystate.kit.money import Money
 from paystate.machinery.db import Tx
 
 DETAIL_LIMIT = 200
+OWN_SILENCE = ("adapter_failed", "rate_limited", "conflict", "token_pending", "no_budget")
+"""Silence that says nothing about whether the provider is up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,25 @@ class Asked:
     retry_after_us: int | None = None
     started: Started | None = None
     unclosable: bool = False
+    down_since: Instant | None = None
+    """The provider is known to be down: this silence says nothing about the payment, and uses up no patience."""
+
+    @property
+    def is_outage(self) -> bool:
+        """Whether nothing usable came back, as when the provider is down."""
+        return self.silence is not None and not (
+            self.not_there
+            or self.credentials_refused
+            or self.retry_after_us is not None
+            or self.silence in OWN_SILENCE
+        )
+
+    @property
+    def is_contact(self) -> bool:
+        """Whether the provider itself spoke."""
+        return (
+            self.verdict is not None or self.refused is not None or self.not_there or self.credentials_refused
+        )
 
 
 def transaction_key(asked: Asked) -> TransactionKey:
@@ -95,8 +116,8 @@ def answer_row(
         watched_until=Instant(now + schedule.WATCH_FOR)
         if newly_ended and state is AttemptState.WATCHED
         else attempt.watched_until,
-        silent_since=None if answered else schedule.silent_since(attempt, now),
-        silent_count=0 if answered else attempt.silent_count + 1,
+        silent_since=_silent_since(asked, attempt, now, answered=answered),
+        silent_count=0 if answered else attempt.silent_count + (asked.down_since is None),
     )
     look = _next_look(asked, counted, payment, decision, now=now, patience=patience)
     hinted = attempt.hint_no != asked.attempt.hint_no
@@ -122,6 +143,12 @@ def answer_row(
         "ended_at": counted.ended_at,
         "start_failures": attempt.start_failures + (asked.server_error and attempt.checkout_id is None),
     }
+
+
+def _silent_since(asked: Asked, attempt: Attempt, now: Instant, *, answered: bool) -> Instant | None:
+    if answered:
+        return None
+    return attempt.silent_since if asked.down_since is not None else schedule.silent_since(attempt, now)
 
 
 def _is_processing(asked: Asked) -> bool:

@@ -8,7 +8,7 @@ from functools import partial
 
 import msgspec
 
-from paystate.domain import connections
+from paystate.domain import access, connections
 from paystate.domain.connections import Connection
 from paystate.domain.payments import (
     Attempt,
@@ -25,9 +25,12 @@ from paystate.domain.payments import (
 )
 from paystate.domain.payments.port import Account, CheckoutOrder, NoAnswer, Offer, Started, StartRefused
 from paystate.domain.payments.states import OFFERED
+from paystate.flows.claim_attempts import VERIFY
 from paystate.flows.context import Context
+from paystate.flows.keep_budgets import take_turn
+from paystate.flows.keep_tokens import with_account
 from paystate.flows.move_payment import WATCHERS, move_payments
-from paystate.flows.verify_payments import VERIFY, verify_now
+from paystate.flows.verify_payments import verify_now
 from paystate.kit.clock import SECOND, Instant, monotonic
 from paystate.kit.errors import Conflict, Refused, Unavailable
 from paystate.kit.ids import MerchantId, System, Who, new_id, new_provider_reference
@@ -40,6 +43,9 @@ AFTER_CALL = declare("attempt.after_call", "the provider has made the checkout, 
 LOSER_WAITS_SECONDS = 10.0
 LOSER_LOOKS_EVERY_SECONDS = 0.1
 CLOSE_WAIT_SECONDS = 5.0
+TURN_SECONDS = 5.0
+"""A customer waits no longer for the provider's budget."""
+
 ANSWER_LATER_SECONDS = 2
 WHO = System("checkout of a public payment link")
 
@@ -69,7 +75,6 @@ class _Plan:
     """A recorded attempt, and whether this caller is the one to send it."""
 
     attempt: Attempt
-    account: Account
     request: bytes
     mine: bool
 
@@ -87,7 +92,7 @@ async def start_checkout(ctx: Context, who: Who, id_or_code: str, provider: str 
     if not plan.mine:
         return await _follow(ctx, plan.attempt)
     await afailpoint(BEFORE_CALL)
-    return await _send(ctx, plan)
+    return await _send(ctx, plan, connection)
 
 
 def _choose(
@@ -97,13 +102,20 @@ def _choose(
     refuse_unless_payable(payment, tx.now)
     usable = usable_connections(ctx, tx, payment)
     chosen = [c for c in usable if provider is None or c.provider == provider]
+    broken = access.breakers(tx, WHO)
     if not chosen:
         raise Refused(
             "This payment cannot be paid through that provider.",
             code="provider_not_configured",
             available=sorted({c.provider for c in usable}),
         )
-    return payment, chosen[0]
+    working = [c for c in chosen if c.id not in broken or broken[c.id].open_until <= tx.now]
+    if not working:
+        raise Unavailable(
+            "The provider does not answer at the moment; please try again soon, or pay another way.",
+            code="provider_unavailable",
+        )
+    return payment, working[0]
 
 
 def usable_connections(ctx: Context, tx: Tx, payment: Payment) -> list[Connection]:
@@ -149,10 +161,9 @@ def _refuse_while_processing(attempts: Sequence[Attempt]) -> None:
 
 
 async def _record(ctx: Context, who: Who, payment: Payment, connection: Connection) -> _Plan:
-    account = ctx.account(connection)
     reference = new_provider_reference()
     request = ctx.provider(connection.provider).prepare(
-        account, order_of(ctx, payment, connection, reference)
+        ctx.account(connection), order_of(ctx, payment, connection, reference)
     )
     record = partial(_record_attempt, _Wanted(ctx.patience, who, payment, connection, reference, request))
     try:
@@ -161,8 +172,8 @@ async def _record(ctx: Context, who: Who, payment: Payment, connection: Connecti
         found = await ctx.db.read(lambda tx: attempt_store.offered(tx, WHO, payment.id, connection.id))
         if found is None:
             raise Conflict("Another checkout of this payment is just ending; try again.") from None
-        return _Plan(found, account, b"", mine=False)
-    return _Plan(attempt, account, request, mine=attempt.provider_reference == reference)
+        return _Plan(found, b"", mine=False)
+    return _Plan(attempt, request, mine=attempt.provider_reference == reference)
 
 
 def order_of(ctx: Context, payment: Payment, connection: Connection, reference: str) -> CheckoutOrder:
@@ -260,16 +271,19 @@ def _new_attempt(
     )
 
 
-async def _send(ctx: Context, plan: _Plan) -> Checkout:
+async def _send(ctx: Context, plan: _Plan, connection: Connection) -> Checkout:
     """Call the provider outside of any transaction and keep what it said."""
     attempt = plan.attempt
     provider = ctx.provider(attempt.provider)
     deadline = ctx.patience.start_deadline / SECOND
     try:
         async with asyncio.timeout(deadline):
-            started = await provider.start(
-                plan.account, plan.request, idempotency_key=attempt.idempotency_key
-            )
+            await take_turn(ctx, connection, TURN_SECONDS)
+
+            async def start(account: Account) -> Started:
+                return await provider.start(account, plan.request, idempotency_key=attempt.idempotency_key)
+
+            started = await with_account(ctx, connection, start)
     except StartRefused as error:
         await ctx.db.write(partial(_end_unstarted, attempt, AttemptState.FAILED, ctx.patience))
         raise Refused(

@@ -21,9 +21,9 @@ from paystate.domain.payments import (
 )
 from paystate.domain.payments.port import Message, Named, SendsWebhooks, SignatureInvalid
 from paystate.domain.payments.states import ENDED, OFFERED
+from paystate.flows.claim_attempts import VERIFY
 from paystate.flows.context import Context
 from paystate.flows.move_payment import move_payments
-from paystate.flows.verify_payments import VERIFY
 from paystate.kit.clock import MINUTE, SECOND, Instant
 from paystate.kit.errors import NotFound, Refused, Unauthenticated
 from paystate.kit.ids import MerchantId, System, Who, new_id

@@ -5,9 +5,10 @@ from typing import Any
 
 from paystate.domain.payments import Trigger, attempt_store, store
 from paystate.domain.payments.states import ENDED
+from paystate.flows.apply_answers import log_settled
 from paystate.flows.context import Context
 from paystate.flows.settle_payment import Settled
-from paystate.flows.verify_payments import Verifier, log_settled, verify_now
+from paystate.flows.verify_payments import Verifier, verify_now
 from paystate.kit.ids import System
 from paystate.machinery.jobs import Run, job
 from paystate.machinery.logs import get_logger

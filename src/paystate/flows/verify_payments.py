@@ -5,24 +5,23 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
 
-from paystate.domain import connections
-from paystate.domain.payments import Attempt, AttemptState, Trigger, attempt_store, store
-from paystate.flows.ask_provider import Claim, ask_provider
+from paystate.domain.payments import Attempt, Trigger, attempt_store
+from paystate.domain.payments.port import NoAnswer
+from paystate.flows.apply_answers import apply_answers, log_settled
+from paystate.flows.ask_provider import Claim, ask_provider, unanswered
+from paystate.flows.claim_attempts import VERIFY, Due, claim_due, claim_these, due_by_connection
 from paystate.flows.context import Context
-from paystate.flows.settle_payment import Settled, settle_answers
+from paystate.flows.keep_budgets import take_turn
+from paystate.flows.settle_payment import Settled
 from paystate.flows.settlement_rows import Asked
-from paystate.kit.clock import SECOND, Instant, monotonic
+from paystate.flows.verify_by_list import LIST_FROM, list_soon, verify_by_list
+from paystate.kit.clock import monotonic
 from paystate.kit.errors import Unavailable
-from paystate.kit.ids import System, Who
-from paystate.machinery.db import ConstraintRefused, Tx
+from paystate.kit.ids import Who
+from paystate.machinery.db import Tx
 from paystate.machinery.logs import get_logger
 
-VERIFY = "verify"
-"""The channel that says: an attempt became due."""
-
-WHO = System("verification of due attempts")
 GRANT_AHEAD_SECONDS = 2.0
 """Claims wait at most so long for their budget, so that a fresh hint is never behind a long queue."""
 
@@ -38,113 +37,11 @@ APPLY_LINGER_EACH_SECONDS = 0.0002
 """Answers wait for company, the longer the more questions are out: a commit costs about the same for any number."""
 
 DATABASE_PAUSE_SECONDS = 1.0
-POISON_PAUSE = 60 * SECOND
-RACES = 3
 BUDGET_PAUSE_SECONDS = 0.2
+TURN_SECONDS = 20.0
+"""Longest wait for the budget of a question that somebody waits for; with the question itself it fits the lease."""
 
 log = get_logger(__name__)
-
-
-def claim_due(wanted: "dict[str, int]", lease_us: int, tx: Tx) -> list[Claim]:
-    """Lease due attempts, so many of each connection; with their payments, connections and unsent starts."""
-    claimed: list[Attempt] = []
-    for connection_id, limit in wanted.items():
-        claimed += attempt_store.claim(tx, WHO, connection_id, limit=limit, lease_us=lease_us)
-    return _with_context(tx, claimed)
-
-
-def claim_these(ids: Sequence[str], lease_us: int, tx: Tx) -> list[Claim]:
-    """Lease those of these attempts that nobody else is asking about."""
-    return _with_context(tx, attempt_store.claim_these(tx, WHO, ids, lease_us=lease_us))
-
-
-def _with_context(tx: Tx, claimed: Sequence[Attempt]) -> list[Claim]:
-    if not claimed:
-        return []
-    payments = store.get_many(tx, WHO, [a.payment_id for a in claimed])
-    known = connections.get_many(tx, WHO, [a.connection_id for a in claimed])
-    unsent = [a.id for a in claimed if a.state is AttemptState.CREATED]
-    requests = attempt_store.request_of(tx, WHO, unsent) if unsent else {}
-    return [
-        Claim(a, payments[a.payment_id], known[a.connection_id], requests.get(a.id), tx.now) for a in claimed
-    ]
-
-
-class Due(NamedTuple):
-    """An active connection with attempts that are due, counted up to a limit, and its calls per second."""
-
-    connection_id: str
-    rate_per_second: int
-    attempts: int
-
-
-def due_by_connection(at_most: int, tx: Tx) -> list[Due]:
-    """Who has something due, and how much of it: a budget is granted only for what will be asked."""
-    counts = dict(
-        attempt_store.connections_with_due(tx, WHO, active=connections.active_ids(), at_most=at_most)
-    )
-    known = connections.get_many(tx, WHO, list(counts))
-    return [Due(c.id, c.rate_per_second, counts[c.id]) for c in known.values()]
-
-
-async def apply_answers(ctx: Context, batch: Sequence[Asked]) -> list[Settled]:
-    """Apply a batch in one commit; one that fails is halved until the bad item stands alone."""
-    if not batch:
-        return []
-    try:
-        settled = await _settle(ctx, batch)
-    except Unavailable:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
-        if len(batch) == 1:
-            return await _set_aside(ctx, batch[0], error)
-        middle = len(batch) // 2
-        return await apply_answers(ctx, batch[:middle]) + await apply_answers(ctx, batch[middle:])
-    await _park_refused(ctx, batch)
-    return settled
-
-
-async def _settle(ctx: Context, batch: Sequence[Asked]) -> list[Settled]:
-    """One commit. A single answer that meets a taken key was overtaken: it is decided again on what stands now."""
-    for tries_left in range(RACES if len(batch) == 1 else 0, -1, -1):
-        try:
-            return await ctx.db.write(partial(settle_answers, batch, ctx.patience))
-        except ConstraintRefused:
-            if tries_left == 0:
-                raise
-    raise AssertionError("unreachable")
-
-
-async def _set_aside(ctx: Context, asked: Asked, error: Exception) -> list[Settled]:
-    """An answer that cannot be applied is loud, and looked at again in a minute; the others went on."""
-    log.error("verification_failed", attempt_id=asked.attempt.id, error=repr(error), exc_info=error)
-
-    def postpone(tx: Tx) -> None:
-        later = {"next_check_at": tx.now + POISON_PAUSE, "lease_until": None, "last_asked_at": tx.now}
-        attempt_store.write_answers(
-            tx, WHO, [{"id": asked.attempt.id, "claim_no": asked.attempt.claim_no, **later}]
-        )
-
-    await ctx.db.write(postpone)
-    return []
-
-
-async def _park_refused(ctx: Context, batch: Sequence[Asked]) -> None:
-    """Refused credentials stop the connection's calls, never its payments; a 429 makes it wait."""
-    refused = {a.attempt.connection_id: a.silence or "" for a in batch if a.credentials_refused}
-    waits = {a.attempt.connection_id: a.retry_after_us for a in batch if a.retry_after_us is not None}
-    if not refused and not waits:
-        return
-
-    def write(tx: Tx) -> None:
-        for connection_id, reason in refused.items():
-            connections.park(tx, WHO, connection_id, reason)
-        for connection_id, wait in waits.items():
-            attempt_store.postpone_connection(tx, WHO, connection_id, Instant(tx.now + (wait or 0)))
-
-    await ctx.db.write(write)
-    for connection_id in refused:
-        log.error("connection_parked", connection_id=connection_id, reason=refused[connection_id])
 
 
 async def verify_now(
@@ -158,7 +55,7 @@ async def verify_now(
 
     def hint_and_claim(tx: Tx) -> list[Claim]:
         attempt_store.make_due(tx, who, attempts, trigger)
-        return claim_these([a.id for a in attempts], ctx.patience.lease, tx)
+        return claim_these([a.id for a in attempts], ctx.patience.lease, tx, traced=ctx.traced)
 
     claims = await ctx.db.write(hint_and_claim)
     if not claims:
@@ -185,26 +82,11 @@ async def _ask_and_apply(ctx: Context, claims: Sequence[Claim]) -> list[Settled]
 
 
 async def _ask_in_budget(ctx: Context, claim: Claim) -> Asked:
-    while True:
-        granted = await ctx.pacer.grant(claim.connection.id, claim.connection.rate_per_second, 1)
-        if granted:
-            await asyncio.sleep(max(0.0, granted[0] - monotonic()))
-            return await ask_provider(ctx, claim)
-        await asyncio.sleep(BUDGET_PAUSE_SECONDS)
-
-
-def log_settled(settled: Sequence[Settled]) -> None:
-    """One line for each decision."""
-    for item in settled:
-        log.info(
-            "verified",
-            attempt_id=item.attempt_id,
-            payment_id=item.payment_id,
-            trigger=item.trigger,
-            outcome=item.outcome,
-            decision=item.decision,
-            state=item.state.value,
-        )
+    try:
+        await take_turn(ctx, claim.connection, TURN_SECONDS)
+    except NoAnswer as error:
+        return unanswered(claim, error)
+    return await ask_provider(ctx, claim)
 
 
 @dataclass(slots=True)
@@ -218,6 +100,7 @@ class Verifier:
     """Hears what was settled, batch by batch; by default the log."""
     _answers: "asyncio.Queue[Asked]" = field(default_factory=asyncio.Queue)
     _asking: "set[asyncio.Task[None]]" = field(default_factory=set)
+    _listings: "dict[str, asyncio.Task[None]]" = field(default_factory=dict)
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -228,7 +111,9 @@ class Verifier:
                     if not await self._claim_once():
                         await self._rest(stop)
             finally:
-                await asyncio.gather(*self._asking, return_exceptions=True)
+                for listing in self._listings.values():
+                    listing.cancel()
+                await asyncio.gather(*self._asking, *self._listings.values(), return_exceptions=True)
                 await self._answers.join()
 
     async def drain(self) -> None:
@@ -248,8 +133,8 @@ class Verifier:
 
     async def _finish_some(self) -> bool:
         """Wait for answers; once none is missing and all are written, claim what they made due. False: it is over."""
-        if self._asking:
-            await asyncio.wait(self._asking, timeout=CLAIM_LINGER_SECONDS)
+        if self._asking or self._listings:
+            await asyncio.wait([*self._asking, *self._listings.values()], timeout=CLAIM_LINGER_SECONDS)
             return True
         await self._answers.join()
         return await self._claim_once()
@@ -276,14 +161,15 @@ class Verifier:
         if not free:
             return True
         try:
-            due = await self.ctx.db.read(partial(due_by_connection, free))
-            if not due:
+            waiting = await self.ctx.db.read(partial(due_by_connection, max(free, LIST_FROM)))
+            self.ctx.health.breakers = waiting.breakers
+            if not waiting.due:
                 return False
-            grants = await self._grants(due, free)
+            listed = await self._listed(waiting.due)
+            grants = await self._grants(waiting.due, free)
             wanted = {connection_id: len(times) for connection_id, times in grants.items() if times}
-            claims = (
-                await self.ctx.db.write(partial(claim_due, wanted, self.ctx.patience.lease)) if wanted else []
-            )
+            take = partial(claim_due, wanted, self.ctx.patience.lease, hinted=listed, traced=self.ctx.traced)
+            claims = await self.ctx.db.write(take) if wanted else []
         except Unavailable as error:
             log.warning("database_unavailable", detail=error.detail)
             await asyncio.sleep(DATABASE_PAUSE_SECONDS)
@@ -291,20 +177,40 @@ class Verifier:
         for claim in claims:
             self._start(claim, grants[claim.connection.id].pop(0))
         if not claims:
-            # Something is due and its budget is spent: it has to wait, not to be forgotten.
+            # Something is due and its budget is spent, or it is looked for in a list: it waits, it is not forgotten.
             await asyncio.sleep(BUDGET_PAUSE_SECONDS)
         return True
+
+    async def _listed(self, due: Sequence[Due]) -> frozenset[str]:
+        """Connections whose due attempts are looked for in their provider's list, here or elsewhere; starts looking."""
+        now = await self.ctx.db.read(lambda tx: tx.now) if any(d.attempts >= LIST_FROM for d in due) else 0
+        for one in due:
+            if one.connection.id not in self._listings and list_soon(self.ctx, one, now):
+                task = asyncio.create_task(self._read_list(one))
+                self._listings[one.connection.id] = task
+        busy = {d.connection.id for d in due if d.listing is not None and d.listing.busy}
+        return frozenset(busy | set(self._listings))
+
+    async def _read_list(self, due: Due) -> None:
+        try:
+            await verify_by_list(self.ctx, due.connection, self.batch, self.report)
+        except Unavailable as error:
+            log.warning("list_not_read", connection_id=due.connection.id, detail=error.detail)
+        except Exception:
+            # What the list did not answer is asked one by one.
+            log.exception("list_not_read", connection_id=due.connection.id)
+        finally:
+            self._listings.pop(due.connection.id, None)
 
     async def _grants(self, due: Sequence[Due], free: int) -> dict[str, list[float]]:
         """Round robin: each connection gets its share of the free slots, as far as its budget and its need go."""
         share = max(1, free // len(due))
         grants: dict[str, list[float]] = {}
-        for connection_id, rate, attempts in due[:free]:
-            wanted = min(share, attempts)
-            times = await self.ctx.pacer.grant(
-                connection_id, rate, wanted, horizon_seconds=GRANT_AHEAD_SECONDS
-            )
-            grants[connection_id] = list(times)
+        for one in due[:free]:
+            key, rate = self.ctx.budget(one.connection)
+            wanted = min(share, one.attempts)
+            times = await self.ctx.pacer.grant(key, rate, wanted, horizon_seconds=GRANT_AHEAD_SECONDS)
+            grants[one.connection.id] = list(times)
         return grants
 
     def _start(self, claim: Claim, at: float) -> None:

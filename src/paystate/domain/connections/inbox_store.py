@@ -16,6 +16,8 @@ from paystate.kit.paging import Page, PageRequest, page_of
 from paystate.machinery.db import Tx, bulk_update
 
 DUE_LIMIT = 1_000
+TRACE_KEY = '"trace":"'
+"""How a handle to ask with looks inside `named`; rows of most providers have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,22 @@ def list_provider_events(
         _event(row) for row in tx.rows(statement.order_by(provider_events.c.id.desc()).limit(page.limit + 1))
     ]
     return page_of(rows, [row.id for row in rows], page.limit)
+
+
+def traces_of(tx: Tx, who: System, attempt_ids: Sequence[str], at_most: int) -> dict[str, tuple[str, ...]]:
+    """The handles to ask with that messages brought for these attempts, the newest first."""
+    del who
+    c = provider_events.c
+    statement = sa.select(c.attempt_id, c.named).where(
+        tx.any_of(c.attempt_id, sorted(attempt_ids), "attempt_ids"), c.named.contains(TRACE_KEY)
+    )
+    found: dict[str, dict[str, None]] = {}
+    for row in tx.rows(statement.order_by(c.received_at.desc(), c.id.desc()).limit(DUE_LIMIT)):
+        traces = found.setdefault(row.attempt_id, {})
+        for named in msgspec.json.decode(row.named):
+            if named.get("trace") and len(traces) < at_most:
+                traces[named["trace"]] = None
+    return {attempt_id: tuple(traces) for attempt_id, traces in found.items()}
 
 
 Mark = tuple[str, EventState, str | None, Instant | None]

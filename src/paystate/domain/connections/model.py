@@ -71,6 +71,12 @@ provider_events = sa.Table(
     sa.CheckConstraint("retry_at IS NULL OR state = 'UNMATCHED'", name="retry_of_unmatched"),
     sa.Index("ix_provider_events_merchant_id", "merchant_id", "id"),
     sa.Index(
+        "ix_provider_events_attempt_id",
+        "attempt_id",
+        sqlite_where=sa.text("attempt_id IS NOT NULL"),
+        postgresql_where=sa.text("attempt_id IS NOT NULL"),
+    ),
+    sa.Index(
         "ix_provider_events_retry",
         "retry_at",
         sqlite_where=sa.text("retry_at IS NOT NULL"),

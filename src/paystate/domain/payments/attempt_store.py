@@ -124,8 +124,13 @@ def connections_with_due(
     return [(row[0], row[1]) for row in tx.rows(statement)]
 
 
-def claim(tx: Tx, who: System, connection_id: str, *, limit: int, lease_us: int) -> list[Attempt]:
-    """Lease up to `limit` due attempts of a connection, the freshest band first, each with a new claim number."""
+def claim(
+    tx: Tx, who: System, connection_id: str, *, limit: int, lease_us: int, hinted: bool = False
+) -> list[Attempt]:
+    """Lease up to `limit` due attempts of a connection, the freshest band first, each with a new claim number.
+
+    With `hinted` only those that somebody asked for, not those whose time on the schedule has come.
+    """
     del who
     c = attempts.c
     free = sa.or_(c.lease_until.is_(None), c.lease_until <= tx.now)
@@ -135,7 +140,11 @@ def claim(tx: Tx, who: System, connection_id: str, *, limit: int, lease_us: int)
             due = (
                 sa.select(c.id)
                 .where(
-                    c.connection_id == connection_id, c.check_band == band, c.next_check_at <= tx.now, free
+                    c.connection_id == connection_id,
+                    c.check_band == band,
+                    c.next_check_at <= tx.now,
+                    free,
+                    c.check_trigger != Trigger.POLL.value if hinted else sa.true(),
                 )
                 .order_by(c.next_check_at)
                 .limit(limit - len(claimed))
@@ -153,6 +162,50 @@ def claim_these(tx: Tx, who: Who, ids: Sequence[str], *, lease_us: int) -> list[
     if not isinstance(who, System):
         chosen = chosen.where(c.merchant_id == who)
     return _lease(tx, chosen.with_for_update(skip_locked=True), lease_us)
+
+
+def claim_listed(
+    tx: Tx,
+    who: System,
+    connection_id: str,
+    *,
+    references: Sequence[str],
+    checkout_ids: Sequence[str],
+    before: Instant,
+    lease_us: int,
+) -> list[Attempt]:
+    """Lease the due attempts that a page of a list names, unless something new was heard of them since `before`."""
+    del who
+    c = attempts.c
+    named = sa.or_(
+        c.provider_reference.in_(list(references)) if references else sa.false(),
+        c.checkout_id.in_(list(checkout_ids)) if checkout_ids else sa.false(),
+    )
+    chosen = sa.select(c.id).where(
+        c.connection_id == connection_id,
+        named,
+        c.state != AttemptState.CREATED.value,
+        c.next_check_at <= tx.now,
+        c.created_at <= before,
+        sa.or_(c.hinted_at.is_(None), c.hinted_at <= before),
+        sa.or_(c.lease_until.is_(None), c.lease_until <= tx.now),
+    )
+    return _lease(tx, chosen.with_for_update(skip_locked=True), lease_us)
+
+
+def oldest_due(tx: Tx, who: System, connection_id: str, *, since: Instant) -> Instant | None:
+    """When the oldest attempt was made that is due by the schedule and no older than `since`."""
+    del who
+    c = attempts.c
+    statement = sa.select(sa.func.min(c.created_at)).where(
+        c.connection_id == connection_id,
+        c.check_band.in_(BANDS),
+        c.next_check_at <= tx.now,
+        c.created_at >= since,
+        c.state != AttemptState.CREATED.value,
+    )
+    found: int | None = tx.execute(statement).scalar_one()
+    return None if found is None else Instant(found)
 
 
 def _lease(tx: Tx, chosen: sa.Select[Any], lease_us: int) -> list[Attempt]:
@@ -193,7 +246,7 @@ def live_past_due(tx: Tx, who: System, *, only: Sequence[str] | None, limit: int
 
 
 def unheard_past_due(
-    tx: Tx, who: System, *, before: Instant, active: sa.Select[Any], limit: int
+    tx: Tx, who: System, *, before: Instant, active: sa.SelectBase, limit: int
 ) -> list[Attempt]:
     """Unsettled attempts of pending payments whose clock ran out, at connections that nobody asks, unheard of since."""
     del who

@@ -293,6 +293,24 @@ class RenewsTokens(Protocol):
 
 
 @runtime_checkable
+class Paced(Protocol):
+    """The provider allows fewer or more calls than our default, perhaps not per account."""
+
+    calls_per_second: int
+
+    def budget_key(self, account: Account) -> str:
+        """Whatever shares this budget: the connection, or an address that many connections call."""
+
+
+@runtime_checkable
+class AsksByTrace(Protocol):
+    """Its proof call needs a handle that only its messages bring: `Subject.traces`."""
+
+    traces_asked: int
+    """How many of the newest are asked about at once."""
+
+
+@runtime_checkable
 class LandsOnFixedPath(Protocol):
     """Its return addresses are fixed per account; browsers land on `/pay/return/{connectionId}`, by GET or POST."""
 

@@ -2,7 +2,7 @@
 
 from paystate.app import App
 from paystate.entrypoints.operations.declare import Answer, Order, operation
-from paystate.flows.verify_payments import VERIFY
+from paystate.flows.claim_attempts import VERIFY
 from paystate.kit.clock import DAY, rfc3339
 from paystate.kit.errors import Refused
 from paystate.machinery.db import Tx, trial_clock

@@ -113,6 +113,14 @@ def _provider_events_2_of_2() -> list[sa.schema.SchemaItem]:
 
 def _provider_events() -> None:
     op.create_table("provider_events", *_provider_events_1_of_2(), *_provider_events_2_of_2())
+    op.create_index(
+        "ix_provider_events_attempt_id",
+        "provider_events",
+        ["attempt_id"],
+        unique=False,
+        sqlite_where=sa.text("attempt_id IS NOT NULL"),
+        postgresql_where=sa.text("attempt_id IS NOT NULL"),
+    )
     op.create_index("ix_provider_events_merchant_id", "provider_events", ["merchant_id", "id"], unique=False)
     op.create_index(
         "ix_provider_events_retry",

@@ -3,6 +3,8 @@
 from alembic import op
 
 from paystate.migrations.foundation import (
+    access,
+    alerts,
     audit,
     cases,
     connections,
@@ -37,10 +39,12 @@ def upgrade() -> None:
         merchants,
         customers,
         connections,
+        access,
         payments,
         payments_proof,
         ledger,
         cases,
+        alerts,
         audit,
         webhooks,
         orders,
