@@ -68,6 +68,15 @@ class Sandbox:
     async def objects(self) -> Any:
         return await self.control("objects", method="GET")
 
+    async def foreign(self, reference: str) -> None:
+        """A checkout at our account that somebody else made."""
+        body = {"reference": reference, "amount": 5, "currency": "EUR", "description": "not ours"}
+        urls = {"returnUrl": "http://other.test/", "cancelUrl": "http://other.test/"}
+        headers = {"Authorization": "Bearer sk_sandbox_paystate", "Idempotency-Key": reference}
+        url = f"{self.base_url}/v1/checkouts"
+        async with self._http.post(url, json=body | urls, headers=headers) as answer:
+            assert answer.status == 201, await answer.text()
+
 
 @dataclass
 class Shop:

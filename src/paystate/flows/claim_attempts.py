@@ -51,9 +51,17 @@ def claim_due(
     Providers in `traced` are asked by what their messages brought.
     """
     claimed: list[Attempt] = []
+    broken = access.breakers(tx, WHO)
     for connection_id, limit in wanted.items():
+        if connection_id in broken and not access.begin_try(tx, WHO, connection_id):
+            continue
         claimed += attempt_store.claim(
-            tx, WHO, connection_id, limit=limit, lease_us=lease_us, hinted=connection_id in hinted
+            tx,
+            WHO,
+            connection_id,
+            limit=1 if connection_id in broken else limit,
+            lease_us=lease_us,
+            hinted=connection_id in hinted,
         )
     return with_context(tx, claimed, traced)
 
@@ -128,6 +136,6 @@ def due_by_connection(at_most: int, tx: Tx) -> Waiting:
     due = [
         Due(c, 1 if c.id in broken else counts[c.id], listings.get(c.id))
         for c in known.values()
-        if c.id not in broken or broken[c.id].open_until <= tx.now
+        if c.id not in broken or broken[c.id].may_try(tx.now)
     ]
     return Waiting(due, broken)

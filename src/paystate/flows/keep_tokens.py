@@ -70,11 +70,18 @@ async def _token(
 ) -> _Known:
     """From this process, else from the database, else fetched by whoever gets the turn; the others wait for it."""
     until = monotonic() + WAIT_SECONDS
+    good = partial(_is_good, ctx, connection, refused, margin)
+    own: _Known | None = ctx.tokens.get(connection.id)
+    if own is not None and good(own):
+        return own
     while True:
-        known = await _stored(ctx, connection)
-        if known is not None and known.value != refused and known.expires_at > ctx.clock.now() + margin:
+        state = await ctx.db.read(lambda tx: access.token_of(tx, WHO, connection.id))
+        known = _opened(ctx, connection, state.stored)
+        if known is not None and good(known):
+            ctx.tokens[connection.id] = known
             return known
-        claim = await ctx.db.write(lambda tx: access.begin_renewal(tx, WHO, connection, LEASE))
+        begin = partial(_begin, connection, state.claim_no)
+        claim = await ctx.db.write(begin)
         if claim is not None:
             return await _fetch(ctx, connection, provider, claim)
         if monotonic() >= until:
@@ -82,20 +89,21 @@ async def _token(
         await asyncio.sleep(LOOK_EVERY_SECONDS)
 
 
-async def _stored(ctx: Context, connection: Connection) -> _Known | None:
-    known: _Known | None = ctx.tokens.get(connection.id)
-    now = ctx.clock.now()
-    if known is not None and known.version == connection.version and known.expires_at > now + MARGIN:
-        newest = known
-    else:
-        stored = await ctx.db.read(lambda tx: access.token_of(tx, WHO, connection.id))
-        if stored is None or stored.credentials_version != connection.version:
-            return None
-        newest = ctx.tokens[connection.id] = _opened(ctx, connection, stored)
-    return newest
+def _is_good(ctx: Context, connection: Connection, refused: str | None, margin: int, known: _Known) -> bool:
+    return (
+        known.value != refused
+        and known.version == connection.version
+        and known.expires_at > ctx.clock.now() + margin
+    )
 
 
-def _opened(ctx: Context, connection: Connection, stored: StoredToken) -> _Known:
+def _begin(connection: Connection, seen: int, tx: Tx) -> int | None:
+    return access.begin_renewal(tx, WHO, connection, seen, LEASE)
+
+
+def _opened(ctx: Context, connection: Connection, stored: StoredToken | None) -> _Known | None:
+    if stored is None:
+        return None
     text = ctx.keys.open(stored.token, aad=token_aad(connection.id, connection.merchant_id))
     return _Known(text.decode(), stored.credentials_version, stored.expires_at)
 
@@ -140,7 +148,7 @@ async def refresh_tokens(ctx: Context, run: Run) -> dict[str, Any]:
         if not isinstance(provider, RenewsTokens) or not provider.needs_token(ctx.account(connection)):
             continue
         checked += 1
-        before = await _stored(ctx, connection)
+        before = ctx.tokens.get(connection.id)
         try:
             after = await _token(ctx, connection, provider, refused=None, margin=RENEW_AHEAD)
         except NoAnswer as error:

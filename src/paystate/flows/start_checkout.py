@@ -109,7 +109,7 @@ def _choose(
             code="provider_not_configured",
             available=sorted({c.provider for c in usable}),
         )
-    working = [c for c in chosen if c.id not in broken or broken[c.id].open_until <= tx.now]
+    working = [c for c in chosen if c.id not in broken or broken[c.id].may_try(tx.now)]
     if not working:
         raise Unavailable(
             "The provider does not answer at the moment; please try again soon, or pay another way.",

@@ -29,6 +29,7 @@ connection_breakers = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("opened_at", micros, nullable=False),
     sa.Column("open_until", micros, nullable=False, comment="then one question tries again"),
+    sa.Column("probe_until", micros, comment="that question is out, and nobody else asks until then"),
     sa.ForeignKeyConstraint(
         ["connection_id", "merchant_id"], ["connections.id", "connections.merchant_id"], ondelete="CASCADE"
     ),

@@ -7,11 +7,13 @@ import sqlalchemy as sa
 
 from paystate.domain.access.model import connection_breakers, connection_listings, connection_tokens
 from paystate.domain.access.rules import breaker_pause
-from paystate.kit.clock import Instant
+from paystate.kit.clock import SECOND, Instant
 from paystate.kit.ids import MerchantId, System, Who
 from paystate.machinery.db import Tx, bulk_insert
 
 REASON_LIMIT = 100
+PROBE = 30 * SECOND
+"""Longer than any question takes with its wait for the budget."""
 
 
 class Line(Protocol):
@@ -33,6 +35,14 @@ class StoredToken:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenState:
+    """What was fetched last, if anything, and under which claim: who saw this state may claim the next one."""
+
+    stored: StoredToken | None
+    claim_no: int
+
+
+@dataclass(frozen=True, slots=True)
 class Breaker:
     """A provider that did not answer for a connection: nobody calls until `open_until`, then one question tries."""
 
@@ -41,22 +51,30 @@ class Breaker:
     reason: str
     opened_at: Instant
     open_until: Instant
+    probe_until: Instant | None = None
+
+    def may_try(self, now: Instant) -> bool:
+        """Whether one question may go out now."""
+        return self.open_until <= now and (self.probe_until is None or self.probe_until <= now)
 
 
-def token_of(tx: Tx, who: Who, connection_id: str) -> StoredToken | None:
+def token_of(tx: Tx, who: Who, connection_id: str) -> TokenState:
     """The token that was fetched last, whatever became of it."""
     t = connection_tokens.c
-    statement = sa.select(t.token, t.credentials_version, t.expires_at).where(
-        t.connection_id == connection_id, t.token.is_not(None)
+    statement = sa.select(t.token, t.credentials_version, t.expires_at, t.claim_no).where(
+        t.connection_id == connection_id
     )
     if not isinstance(who, System):
         statement = statement.where(t.merchant_id == who)
     row = tx.first(statement)
-    return None if row is None else StoredToken(row.token, row.credentials_version, row.expires_at)
+    if row is None:
+        return TokenState(None, 0)
+    stored = None if row.token is None else StoredToken(row.token, row.credentials_version, row.expires_at)
+    return TokenState(stored, row.claim_no)
 
 
-def begin_renewal(tx: Tx, who: System, line: Line, lease_us: int) -> int | None:
-    """The turn to fetch a new token: a claim number, or None while somebody else has it."""
+def begin_renewal(tx: Tx, who: System, line: Line, seen: int, lease_us: int) -> int | None:
+    """The turn to fetch a new token: a claim number, or None when somebody had it since `seen`, or has it now."""
     del who
     t = connection_tokens.c
     first = {
@@ -71,7 +89,7 @@ def begin_renewal(tx: Tx, who: System, line: Line, lease_us: int) -> int | None:
     }
     bulk_insert(tx, connection_tokens, [first], skip_existing=("connection_id",))
     free = sa.or_(t.lease_until.is_(None), t.lease_until <= tx.now)
-    statement = connection_tokens.update().where(t.connection_id == line.id, free)
+    statement = connection_tokens.update().where(t.connection_id == line.id, t.claim_no == seen, free)
     row = tx.first(
         statement.values(claim_no=t.claim_no + 1, lease_until=tx.now + lease_us).returning(t.claim_no)
     )
@@ -82,7 +100,8 @@ def end_renewal(tx: Tx, who: System, line: Line, claim_no: int, fetched: StoredT
     """Keep what was fetched (None: nothing) and give the turn back; False when the turn was lost meanwhile."""
     del who
     t = connection_tokens.c
-    values: dict[str, object] = {"lease_until": None}
+    # A new number: who saw the state before this end may not begin on it.
+    values: dict[str, Any] = {"lease_until": None, "claim_no": t.claim_no + 1}
     if fetched is not None:
         values |= {
             "token": fetched.token,
@@ -98,7 +117,7 @@ def breakers(tx: Tx, who: System) -> dict[str, Breaker]:
     """Every breaker that is open or tries again; there is none in quiet times."""
     del who
     b = connection_breakers.c
-    rows = tx.rows(sa.select(b.connection_id, b.trips, b.reason, b.opened_at, b.open_until))
+    rows = tx.rows(sa.select(b.connection_id, b.trips, b.reason, b.opened_at, b.open_until, b.probe_until))
     return {row.connection_id: Breaker(*row) for row in rows}
 
 
@@ -129,6 +148,7 @@ def trip(tx: Tx, who: System, line: Line, reason: str) -> Breaker | None:
         "reason": made.reason,
         "opened_at": made.opened_at,
         "open_until": made.open_until,
+        "probe_until": None,
     }
     if known is None:
         bulk_insert(tx, connection_breakers, [row], skip_existing=("connection_id",))
@@ -137,9 +157,18 @@ def trip(tx: Tx, who: System, line: Line, reason: str) -> Breaker | None:
         tx.execute(
             connection_breakers.update()
             .where(b.connection_id == line.id, b.trips == known.trips)
-            .values(trips=made.trips, reason=made.reason, open_until=made.open_until)
+            .values(trips=made.trips, reason=made.reason, open_until=made.open_until, probe_until=None)
         )
     return made
+
+
+def begin_try(tx: Tx, who: System, connection_id: str) -> bool:
+    """Send the one question that tries whether the provider is back; False when somebody else did."""
+    del who
+    b = connection_breakers.c
+    free = sa.or_(b.probe_until.is_(None), b.probe_until <= tx.now)
+    mine = connection_breakers.update().where(b.connection_id == connection_id, b.open_until <= tx.now, free)
+    return tx.execute(mine.values(probe_until=tx.now + PROBE)).rowcount == 1
 
 
 def close_breaker(tx: Tx, who: System, connection_id: str) -> bool:

@@ -144,7 +144,7 @@ def claim(
                     c.check_band == band,
                     c.next_check_at <= tx.now,
                     free,
-                    c.check_trigger != Trigger.POLL.value if hinted else sa.true(),
+                    _asked_for() if hinted else sa.true(),
                 )
                 .order_by(c.next_check_at)
                 .limit(limit - len(claimed))
@@ -152,6 +152,13 @@ def claim(
             )
             claimed += _lease(tx, due, lease_us)
     return claimed
+
+
+def _asked_for() -> sa.ColumnElement[bool]:
+    """Somebody wants to know now, or a start has to be made up for: nothing that a list could answer in time."""
+    c = attempts.c
+    scheduled = (Trigger.POLL.value, Trigger.START.value)
+    return sa.or_(c.check_trigger.not_in(scheduled), c.state == AttemptState.CREATED.value)
 
 
 def claim_these(tx: Tx, who: Who, ids: Sequence[str], *, lease_us: int) -> list[Attempt]:

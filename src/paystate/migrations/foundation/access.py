@@ -20,6 +20,12 @@ def _connection_breakers() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("opened_at", sa.BigInteger(), nullable=False),
         sa.Column("open_until", sa.BigInteger(), nullable=False, comment="then one question tries again"),
+        sa.Column(
+            "probe_until",
+            sa.BigInteger(),
+            nullable=True,
+            comment="that question is out, and nobody else asks until then",
+        ),
         sa.ForeignKeyConstraint(
             ["connection_id", "merchant_id"],
             ["connections.id", "connections.merchant_id"],
