@@ -113,9 +113,15 @@ class Hedera:
         "baseUrl": MIRRORS["mainnet"],
         "header": "",
     }
+    calls_per_second = 40
+    """The free mirrors allow some fifty from one address, whatever the account."""
 
     def __init__(self, http: Http) -> None:
         self._http = http
+
+    def budget_key(self, account: Account) -> str:
+        """The mirror: all connections call it from the same address."""
+        return f"hedera:{_mirror(account.settings)}"
 
     def check(self, money: Money) -> None:
         """HBAR from one tinybar on, USDC from its smallest unit on."""

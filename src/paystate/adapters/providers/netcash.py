@@ -118,9 +118,17 @@ class Netcash:
         "payUrl": PAY_URL,
         "baseUrl": BASE_URL,
     }
+    calls_per_second = 1
+    """No limit is published; one question may take several calls."""
+
+    traces_asked = TRACES_ASKED
 
     def __init__(self, http: Http) -> None:
         self._http = http
+
+    def budget_key(self, account: Account) -> str:
+        """Each account has its own."""
+        return account.connection_id
 
     def check(self, money: Money) -> None:
         """Rand only; no least amount is published."""

@@ -81,9 +81,15 @@ class SumUp:
     }
     secret_fields = frozenset({"secretKey", "webhookSecret"})
     optional_fields: Mapping[str, str] = {"webhookSecret": "", "baseUrl": BASE_URL}
+    calls_per_second = 5
+    """No limit is published; so few disturb nobody."""
 
     def __init__(self, http: Http) -> None:
         self._http = http
+
+    def budget_key(self, account: Account) -> str:
+        """Each account has its own."""
+        return account.connection_id
 
     def check(self, money: Money) -> None:
         """The currencies of SumUp's countries; none of them has three decimals."""
