@@ -154,7 +154,7 @@ async def _ask_in_turn(app: App, claims: Iterator[Claim]) -> int:
 
 async def _settle_all(place: Place, url: str, count: int) -> Took:
     """The worker's own loop with the settings it ships with; each decision is logged, as in production."""
-    app = place.app(url)
+    app = place.app(url, verify_list_from=0)  # one by one: lists have a figure of their own
     await app.db.wakeups.start()
     paid = 0
 

@@ -14,16 +14,19 @@ from paystate.flows.add_connection import add_connection
 from paystate.flows.claim_attempts import WHO
 from paystate.flows.keep_tokens import account_for, refresh_tokens, with_account
 from paystate.flows.start_checkout import start_checkout
-from paystate.flows.verify_by_list import LIST_FROM
 from paystate.kit.clock import DAY, HOUR, MINUTE, SECOND
 from paystate.kit.errors import Unavailable
 from paystate.kit.paging import PageRequest
 from paystate.simulators import start_simulator
 
+LIST_FROM = 40
+
 
 @pytest.fixture
 async def shop(database_url, tmp_path, clock):
-    async with a.shop(database_url, tmp_path, clock, sandbox_provider_rate=10_000) as opened:
+    async with a.shop(
+        database_url, tmp_path, clock, sandbox_provider_rate=10_000, verify_list_from=LIST_FROM
+    ) as opened:
         yield opened
 
 
@@ -35,7 +38,7 @@ async def open_alerts(shop) -> list[tuple[str, int, str]]:
 async def test_many_due_attempts_cost_a_few_pages(shop, clock) -> None:
     """Among foreign objects; a paid one is settled from its row, with its proof."""
     opened = await asyncio.gather(*(shop.opened() for _ in range(LIST_FROM + 30)))
-    for number in range(120):
+    for number in range(250):
         await shop.sandbox.foreign(f"foreign{number:013d}")
     await shop.sandbox.outcome(opened[7][1], "pay")
     clock.advance(20 * MINUTE)

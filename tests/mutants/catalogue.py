@@ -171,9 +171,9 @@ MUTANTS = (
                 "LATER: list = []\n\n\ndef flush(tx):\n    while LATER:\n        _record_events(tx, *LATER.pop())\n\n\ndef record_creation(",
             ),
             Patch(
-                "src/paystate/flows/verify_payments.py",
-                "    await _park_refused(ctx, batch)\n    return settled\n",
-                "    await _park_refused(ctx, batch)\n    from paystate.flows.move_payment import flush\n    await ctx.db.write(flush)\n    return settled\n",
+                "src/paystate/flows/apply_answers.py",
+                "    await _note_connections(ctx, batch)\n",
+                "    from paystate.flows.move_payment import flush\n    await ctx.db.write(flush)\n    await _note_connections(ctx, batch)\n",
             ),
         ),
         (f"{VERIFY}::test_a_paid_checkout_makes_the_payment_paid",),

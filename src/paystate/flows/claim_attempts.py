@@ -35,6 +35,7 @@ class Waiting(NamedTuple):
 
     due: list[Due]
     breakers: Mapping[str, Breaker]
+    now: Instant
 
 
 def claim_due(
@@ -129,7 +130,7 @@ def due_by_connection(at_most: int, tx: Tx) -> Waiting:
         attempt_store.connections_with_due(tx, WHO, active=connections.active_ids(), at_most=at_most)
     )
     if not counts:
-        return Waiting([], {})
+        return Waiting([], {}, tx.now)
     broken = access.breakers(tx, WHO)
     listings = access.listings(tx, WHO)
     known = connections.get_many(tx, WHO, list(counts))
@@ -138,4 +139,4 @@ def due_by_connection(at_most: int, tx: Tx) -> Waiting:
         for c in known.values()
         if c.id not in broken or broken[c.id].may_try(tx.now)
     ]
-    return Waiting(due, broken)
+    return Waiting(due, broken, tx.now)

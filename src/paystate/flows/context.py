@@ -9,7 +9,7 @@ from typing import Any
 from paystate.domain.access import Breaker
 from paystate.domain.connections import Connection, secrets_aad
 from paystate.domain.payments import Patience
-from paystate.domain.payments.port import Account, AsksByTrace, Paced, Provider
+from paystate.domain.payments.port import Account, AsksByTrace, Paced, Provider, able
 from paystate.kit.clock import HOUR, MINUTE, SECOND, Clock
 from paystate.kit.errors import Refused
 from paystate.machinery.db import Database
@@ -63,12 +63,12 @@ class Context:
     @property
     def traced(self) -> frozenset[str]:
         """Providers that are asked by what their messages brought."""
-        return frozenset(name for name, p in self.providers.items() if isinstance(p, AsksByTrace))
+        return frozenset(name for name, p in self.providers.items() if able(p, AsksByTrace))
 
     def budget(self, connection: Connection) -> tuple[str, int]:
         """Whose calls share a budget with this connection's, and how many a second it grants."""
-        provider: object = self.providers.get(connection.provider)
-        key = provider.budget_key(self.account(connection)) if isinstance(provider, Paced) else connection.id
+        provider = able(self.providers.get(connection.provider), Paced)
+        key = connection.id if provider is None else provider.budget_key(self.account(connection))
         return key, connection.rate_per_second
 
     def account(self, connection: Connection) -> Account:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from paystate.domain import access, connections
 from paystate.domain.access import StoredToken, token_aad
 from paystate.domain.connections import Connection
-from paystate.domain.payments.port import Account, CredentialsRefused, NoAnswer, RenewsTokens
+from paystate.domain.payments.port import Account, CredentialsRefused, NoAnswer, RenewsTokens, able
 from paystate.flows.context import Context
 from paystate.kit.clock import MINUTE, SECOND, Instant, monotonic
 from paystate.kit.ids import System
@@ -58,8 +58,8 @@ async def with_account(ctx: Context, connection: Connection, call: Callable[[Acc
 async def account_for(ctx: Context, connection: Connection, *, refused: str | None = None) -> Account:
     """The account with a token that is good for a call, where its credentials need one; never `refused` again."""
     account = ctx.account(connection)
-    provider: object = ctx.providers.get(connection.provider)
-    if not isinstance(provider, RenewsTokens) or not provider.needs_token(account):
+    provider = able(ctx.providers.get(connection.provider), RenewsTokens)
+    if provider is None or not provider.needs_token(account):
         return account
     known = await _token(ctx, connection, provider, refused=refused, margin=MARGIN)
     return replace(account, token=known.value)
@@ -144,8 +144,8 @@ async def refresh_tokens(ctx: Context, run: Run) -> dict[str, Any]:
     checked, renewed = 0, 0
     errors: list[dict[str, str]] = []
     for connection in found:
-        provider: object = ctx.providers.get(connection.provider)
-        if not isinstance(provider, RenewsTokens) or not provider.needs_token(ctx.account(connection)):
+        provider = able(ctx.providers.get(connection.provider), RenewsTokens)
+        if provider is None or not provider.needs_token(ctx.account(connection)):
             continue
         checked += 1
         before = ctx.tokens.get(connection.id)

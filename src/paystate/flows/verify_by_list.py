@@ -9,7 +9,7 @@ from functools import partial
 from paystate.domain import access
 from paystate.domain.connections import Connection
 from paystate.domain.payments import attempt_store
-from paystate.domain.payments.port import Account, Listed, Lists, NoAnswer, Verdict
+from paystate.domain.payments.port import Account, Listed, Lists, NoAnswer, Verdict, able
 from paystate.flows.apply_answers import apply_answers
 from paystate.flows.ask_provider import answered
 from paystate.flows.claim_attempts import WHO, Due, PageNames, claim_listed
@@ -20,9 +20,6 @@ from paystate.flows.settle_payment import Settled
 from paystate.kit.clock import DAY, MINUTE, SECOND, Instant
 from paystate.machinery.db import Tx
 from paystate.machinery.logs import get_logger
-
-LIST_FROM = 200
-"""From so many due attempts of one connection on, pages of a list are cheaper than questions."""
 
 LIST_GAP = 10 * SECOND
 """Between the end of a pass and the next one: what it did not answer is asked one by one meanwhile."""
@@ -46,9 +43,10 @@ Report = Callable[[Sequence[Settled]], None]
 
 def list_soon(ctx: Context, due: Due, now: int) -> bool:
     """Whether a pass over the provider's list should begin: it has one, much is due, and nobody just read it."""
-    can = isinstance(ctx.providers.get(due.connection.provider), Lists)
-    read = due.listing
-    return can and due.attempts >= LIST_FROM and (read is None or (not read.busy and read.not_before <= now))
+    least, read = ctx.settings.verify_list_from, due.listing
+    if not 0 < least <= due.attempts or (read is not None and (read.busy or read.not_before > now)):
+        return False
+    return able(ctx.providers.get(due.connection.provider), Lists) is not None
 
 
 async def verify_by_list(ctx: Context, connection: Connection, batch: int, report: Report) -> int:

@@ -15,7 +15,7 @@ from paystate.flows.context import Context
 from paystate.flows.keep_budgets import take_turn
 from paystate.flows.settle_payment import Settled
 from paystate.flows.settlement_rows import Asked
-from paystate.flows.verify_by_list import LIST_FROM, list_soon, verify_by_list
+from paystate.flows.verify_by_list import list_soon, verify_by_list
 from paystate.kit.clock import monotonic
 from paystate.kit.errors import Unavailable
 from paystate.kit.ids import Who
@@ -25,7 +25,7 @@ from paystate.machinery.logs import get_logger
 GRANT_AHEAD_SECONDS = 2.0
 """Claims wait at most so long for their budget, so that a fresh hint is never behind a long queue."""
 
-IDLE_SECONDS = 0.3
+IDLE_SECONDS = 0.5
 CLAIM_SHARE = 3
 """Claim when a third of the places is free: a claim costs about the same for any number."""
 
@@ -161,11 +161,12 @@ class Verifier:
         if not free:
             return True
         try:
-            waiting = await self.ctx.db.read(partial(due_by_connection, max(free, LIST_FROM)))
+            at_most = max(free, self.ctx.settings.verify_list_from)
+            waiting = await self.ctx.db.read(partial(due_by_connection, at_most))
             self.ctx.health.breakers = waiting.breakers
             if not waiting.due:
                 return False
-            listed = await self._listed(waiting.due)
+            listed = self._listed(waiting.due, waiting.now)
             grants = await self._grants(waiting.due, free)
             wanted = {connection_id: len(times) for connection_id, times in grants.items() if times}
             take = partial(claim_due, wanted, self.ctx.patience.lease, hinted=listed, traced=self.ctx.traced)
@@ -181,9 +182,8 @@ class Verifier:
             await asyncio.sleep(BUDGET_PAUSE_SECONDS)
         return True
 
-    async def _listed(self, due: Sequence[Due]) -> frozenset[str]:
+    def _listed(self, due: Sequence[Due], now: int) -> frozenset[str]:
         """Connections whose due attempts are looked for in their provider's list, here or elsewhere; starts looking."""
-        now = await self.ctx.db.read(lambda tx: tx.now) if any(d.attempts >= LIST_FROM for d in due) else 0
         for one in due:
             if one.connection.id not in self._listings and list_soon(self.ctx, one, now):
                 task = asyncio.create_task(self._read_list(one))

@@ -56,6 +56,12 @@ _PATTERNS: Final = (
         rf"\1{HIDDEN}",
     ),
 )
+_PLAIN = re.compile(
+    r"(?!(?:psk|sk|rk|pk|whsec|re)_|FLWSECK)"
+    r"(?:[a-z]{3}_[0-9a-z]{26}|[A-Za-z]{1,40}|[a-z]+(?:_[a-z]+){1,6}|[A-Z]+(?:_[A-Z]+){1,6})\Z"
+)
+"""Our ids, single words, names of states and decisions: nothing below could hide in them, and logs are full of them."""
+
 _CARDS = re.compile(r"\d(?:[ \u00a0\u2010-\u2015-]{0,3}\d){12,}")
 
 
@@ -66,6 +72,8 @@ def redact_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def redact_text(text: str, limit: int = MAX_TEXT) -> str:
     """The text with keys, tokens, passwords, e-mail addresses and card numbers masked."""
+    if _PLAIN.match(text):
+        return text
     if len(text) > limit:
         text = f"{text[: limit // 2]} … {text[-limit // 2 :]}"
     for pattern, mask in _PATTERNS:

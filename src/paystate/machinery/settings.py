@@ -111,6 +111,7 @@ class Settings(BaseModel):
 
     verify_batch: int = Field(100, ge=1, le=1000, description="Payments claimed at once for verification.")
     verify_in_flight: int = Field(100, ge=1, le=1000, description="Verifications under way at once in one process.")
+    verify_list_from: int = Field(200, ge=0, le=100_000, description="From so many due attempts of a connection on, its provider's list is read first, where it has one; 0: never.")
     check_dense_seconds: int = Field(3, ge=1, le=3600, description="Interval of checks just after the customer returned.")
     check_dense_minutes: int = Field(15, ge=0, le=1440, description="How long checks stay dense.")
     request_body_limit: int = Field(65_536, ge=1024, description="Largest request body in bytes.")

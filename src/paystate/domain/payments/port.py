@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeVar, cast, runtime_checkable
 
 from paystate.domain.payments.states import Outcome
 from paystate.kit.clock import Instant
@@ -326,3 +326,16 @@ class SendsWebhooks(Protocol):
         self, account: Account, headers: Mapping[str, str], body: bytes, *, now: Instant
     ) -> Message:
         """Check the signature on the raw bytes and name what it is about. Raises SignatureInvalid, ValueError."""
+
+
+T = TypeVar("T")
+_ABLE: dict[tuple[type, type], bool] = {}
+
+
+def able(provider: object, capability: type[T]) -> T | None:
+    """The provider as one with this capability, or None; remembered, since looking at a protocol's members is slow."""
+    key = (type(provider), capability)
+    known = _ABLE.get(key)
+    if known is None:
+        known = _ABLE[key] = isinstance(provider, capability)
+    return cast("T", provider) if known else None
