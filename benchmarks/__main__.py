@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import idle, journals, latency, status, sweep, verification
+from benchmarks import access, idle, journals, latency, status, sweep, verification
 from benchmarks.figure import Figure
 from benchmarks.place import KINDS, Place, open_place
 
@@ -14,6 +14,8 @@ FIGURES: dict[str, Measure] = {
     "status": status.measure,
     "ask": verification.ask,
     "settle": verification.settle,
+    "budget": access.budget,
+    "list-calls": access.list_calls,
     "sweep": sweep.measure,
     "journals-batch": journals.measure,
     "latency-polling": latency.polling,
@@ -22,7 +24,7 @@ FIGURES: dict[str, Measure] = {
 }
 GROUPS = {
     "all": tuple(FIGURES),
-    "verification": ("ask", "settle"),
+    "verification": ("ask", "settle", "budget", "list-calls"),
     "latency": ("latency-polling", "latency-webhook"),
 }
 DEFAULT_ROWS, MOST_ROWS = 100_000, 1_000_000
