@@ -1,0 +1,64 @@
+"""What is found in the folders, and what each simulator says of itself: there is no list of providers in these tests."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from paystate.adapters.providers import load_providers
+from paystate.domain.payments.port import Provider
+from paystate.kit.clock import Clock, SystemClock
+from paystate.kit.errors import Refused
+from paystate.kit.money import EXPONENTS, Money
+from paystate.machinery.http import Http
+from paystate.simulators import simulator_names
+from paystate.simulators.record_file import RecordFile
+from paystate.simulators.running import create_provider
+from paystate.simulators.stage import Stage
+from paystate.simulators.till import Dialect, Till
+
+AMOUNT = 12_350
+"""More than any published minimum in every currency, and expressible in the units of each."""
+
+ADAPTERS: dict[str, Provider] = load_providers(Http())
+PROVIDERS = sorted(set(ADAPTERS) & set(simulator_names()))
+
+
+def dialect_of(name: str, clock: Clock | None = None) -> Dialect:
+    """The simulator's own way of speaking, not served: it signs as the simulator does, and says what it can."""
+    till = create_provider(name, Stage(clock or SystemClock(), RecordFile(None)))
+    assert isinstance(till, Till), f"the simulator {name} does not stand on the till"
+    return till.dialect
+
+
+DIALECTS = {name: dialect_of(name) for name in PROVIDERS}
+
+
+def having(*capabilities: Any) -> list[str]:
+    """Providers whose adapter has all of these capabilities."""
+    return [name for name in PROVIDERS if all(isinstance(ADAPTERS[name], one) for one in capabilities)]
+
+
+def lacking(capability: Any) -> list[str]:
+    return [name for name in PROVIDERS if not isinstance(ADAPTERS[name], capability)]
+
+
+def each(names: Iterable[str]) -> pytest.MarkDecorator:
+    """``@each(PROVIDERS)``: the test runs once for each; the fixtures follow `provider`."""
+    return pytest.mark.parametrize("provider", list(names))
+
+
+def takes(adapter: Provider, money: Money) -> bool:
+    try:
+        adapter.check(money)
+    except Refused:
+        return False
+    return True
+
+
+def currencies(adapter: Provider) -> list[str]:
+    """What it takes, those with two decimals first."""
+    return [c for c in _ORDER if takes(adapter, Money(AMOUNT, c))]
+
+
+_ORDER = sorted(EXPONENTS, key=lambda c: (abs(EXPONENTS[c] - 2), c))
