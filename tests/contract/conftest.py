@@ -6,7 +6,13 @@ from tests.contract.world import opened
 
 
 @pytest.fixture
-async def world(provider, database_url, tmp_path, clock):
+def extra():
+    """What is set on the account at the provider; tests name another by a parameter."""
+    return {}
+
+
+@pytest.fixture
+async def world(provider, extra, database_url, tmp_path, clock):
     """A shop that is connected to `provider`, on each kind of database."""
-    async with opened(provider, database_url, tmp_path, clock) as own:
+    async with opened(provider, database_url, tmp_path, clock, extra) as own:
         yield own

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from paystate.adapters.providers import load_providers
-from paystate.domain.payments.port import Provider
+from paystate.domain.payments.port import Provider, SendsWebhooks
 from paystate.kit.clock import Clock, SystemClock
 from paystate.kit.errors import Refused
 from paystate.kit.money import EXPONENTS, Money
@@ -46,6 +46,18 @@ def lacking(capability: Any) -> list[str]:
 def each(names: Iterable[str]) -> pytest.MarkDecorator:
     """``@each(PROVIDERS)``: the test runs once for each; the fixtures follow `provider`."""
     return pytest.mark.parametrize("provider", list(names))
+
+
+def signing() -> pytest.MarkDecorator:
+    """Every provider that signs, once for each generation of its signatures, with the account that uses it."""
+    return pytest.mark.parametrize(
+        ("provider", "extra"),
+        [
+            pytest.param(name, extra, id="-".join([name, *extra.values()]))
+            for name in having(SendsWebhooks)
+            for extra in DIALECTS[name].signed_with
+        ],
+    )
 
 
 def takes(adapter: Provider, money: Money) -> bool:
