@@ -99,15 +99,15 @@ class Book:
 @contextlib.asynccontextmanager
 async def book(name: str) -> AsyncIterator[Book]:
     clock = FrozenClock(Instant((SystemClock().now() - 10 * MINUTE) // SECOND * SECOND))
-    running = await start_simulator(name, clock=clock)
-    http = Http(allow_private=["127.0.0.1/32"])
-    control = a.Sandbox(running)
-    await control.fault("webhook", "drop")
-    async with aiohttp.ClientSession() as session:
+    running, http = await start_simulator(name, clock=clock), Http(allow_private=["127.0.0.1/32"])
+    async with contextlib.AsyncExitStack() as closing:
+        closing.push_async_callback(running.stop)
+        closing.push_async_callback(http.close)
+        control = a.Sandbox(running)
+        closing.push_async_callback(control.close)
+        await control.fault("webhook", "drop")
+        session = await closing.enter_async_context(aiohttp.ClientSession())
         yield Book(load_providers(http)[name], control, session, clock)
-    await http.close()
-    await control.close()
-    await running.stop()
 
 
 @each(having(Lists))
@@ -146,6 +146,7 @@ async def test_a_window_holds_what_was_made_inside_of_it(provider: str) -> None:
         inside = await own.paid(account, 3)
         own.clock.advance(60 * SECOND)
         until = own.clock.now()
+        own.clock.advance(SECOND)
         after = await own.paid(account, 3)
 
         async def nothing() -> None: ...

@@ -1,6 +1,7 @@
 """Everything that is no answer: the payment stays as it is, never FAILED and never PAID, until the provider is heard."""
 
 import contextlib
+from dataclasses import replace
 from email.utils import format_datetime
 
 import pytest
@@ -17,6 +18,7 @@ from paystate.domain.payments.port import (
     RefundOrder,
     Refunds,
     StartRefused,
+    Verdict,
 )
 from paystate.flows import ask_provider
 from paystate.flows.add_connection import check_connection
@@ -193,17 +195,37 @@ async def test_no_call_lets_a_broken_answer_through(world) -> None:
     await world.sandbox.outcome(attempt, "process")
     subject = await world.subject(attempt)
     for operation, call in acts(world, subject, world.account).items():
+        unknown = await said_when_unknown(world, call)
         for kind, times in BROKEN.items():
             if kind in ("unknown_status", "not_found404"):
                 continue  # answers of a kind, looked at in the tests above
             fault = await world.fault("any", kind)
             for _ in range(times):
-                with pytest.raises(NoAnswer) as caught:  # noqa: PT012
-                    await call()
-                    pytest.fail(f"{operation} took {kind}")
-                assert not isinstance(caught.value, CredentialsRefused | NotThere), (operation, kind)
+                said = await heard(call)
+                # One of the wrong shapes may be a provider's own way to say that it knows nothing.
+                assert said in ("silence", unknown), (operation, kind)
             assert await world.hits(fault) >= times, (operation, kind)
             await world.sandbox.heal()
+
+
+async def heard(call) -> object:
+    """What a call came to: "silence", "not there", "refused", or the answer without the digest of its bytes."""
+    try:
+        answer = await call()
+    except NotThere:
+        return "not there"
+    except CredentialsRefused:
+        return "refused"
+    except NoAnswer:
+        return "silence"
+    return replace(answer, raw_digest="") if isinstance(answer, Verdict) else answer
+
+
+async def said_when_unknown(world, call) -> object:
+    await world.fault("any", "not_found404")
+    said = await heard(call)
+    await world.sandbox.heal()
+    return said if isinstance(said, Verdict) else "silence"
 
 
 @each(having(Refunds))
