@@ -15,7 +15,7 @@ import uvicorn
 
 from paystate.app import build_app, close_app
 from paystate.domain import merchants
-from paystate.domain.connections import Connection
+from paystate.domain.connections import Connection, ConnectionChanges, update_connection
 from paystate.domain.payments import Attempt, Payment, State, Trigger
 from paystate.domain.payments.port import Account, Offer, Provider, SendsWebhooks, Subject, Verdict
 from paystate.entrypoints.web import create_web
@@ -32,7 +32,7 @@ from tests.contract.post_office import Letter, PostOffice
 
 DEADLINE_SECONDS = 15
 ASK_WAIT_SECONDS = 20
-CALLS_PER_SECOND = 200
+CALLS_PER_SECOND = 1_000
 _PAY = re.compile(r'<form class="pay" method="post" action="([^"]+)">')
 
 
@@ -279,8 +279,11 @@ async def opened(
 
 
 async def connected(control: a.Sandbox, app: Any, merchant_id: MerchantId, name: str) -> Connection:
+    """Connected as a merchant would, and with a budget that keeps no test waiting."""
     fields = (await control.control("connection", method="GET"))["fields"]
-    return await add_connection(app.ctx, merchant_id, name, fields, name="", actor="key:test")
+    made = await add_connection(app.ctx, merchant_id, name, fields, name="", actor="key:test")
+    quick = ConnectionChanges(rate_per_second=CALLS_PER_SECOND)
+    return await app.db.write(lambda tx: update_connection(tx, merchant_id, made.id, quick))
 
 
 @contextlib.asynccontextmanager

@@ -72,6 +72,9 @@ class NetcashDialect(Dialect):
         }
         return {name: value for name, value in fields.items() if value}
 
+    def landing_extra(self, url: str) -> dict[str, str]:
+        return {"acceptUrl": url, "declineUrl": url}
+
     def messages(self, happening: Happening) -> Iterable[Message]:
         said = newest(happening.checkout)
         if happening.name not in _TOLD or said is None:

@@ -126,6 +126,11 @@ class Dialect(ABC):
             "baseUrl": self.stage.base_url,
         }
 
+    def landing_extra(self, url: str) -> dict[str, str]:
+        """The `extra` of an account whose browsers all come back to this address; none: each checkout has its own."""
+        del url
+        return {}
+
     # --- webhooks
 
     def webhook_url(self, account: Account, checkout: Checkout) -> str | None:
