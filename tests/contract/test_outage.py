@@ -1,7 +1,7 @@
 """A provider that is down: nobody's payment fails, few questions are asked, one alert is raised, and it ends by itself."""
 
 from paystate.domain import access, alerts
-from paystate.domain.connections import BREAKER_FAILURES
+from paystate.domain.access import BREAKER_FAILURES
 from paystate.domain.payments import AttemptState, State
 from paystate.flows.claim_attempts import WHO
 from paystate.kit.clock import DAY

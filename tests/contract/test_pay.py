@@ -1,11 +1,15 @@
 """From an offer to a proof: with webhooks, without any, after a decline."""
 
+import re
+from html import unescape
+
 import pytest
 
 from paystate.domain.payments import AttemptState, State
-from paystate.domain.payments.port import AsksByTrace, SendsWebhooks
-from tests.contract.found import DIALECTS, PROVIDERS, each, lacking
+from paystate.domain.payments.port import AsksByTrace, LandsOnFixedPath, SendsWebhooks
+from tests.contract.found import DIALECTS, PROVIDERS, each, having, lacking
 
+HIDDEN = re.compile(r'<input type="hidden" name="([^"]+)" value="([^"]*)">')
 WAITS = (State.OPEN, State.PENDING_VERIFICATION)
 
 
@@ -43,6 +47,24 @@ async def test_who_can_only_be_asked_by_trace_waits_for_one_and_concludes_nothin
     assert await world.state(payment) in WAITS
     assert (await world.attempt(payment)).state is AttemptState.LIVE
     await world.heard_and_looked()
+    await world.is_paid_once(payment)
+
+
+@each(having(LandsOnFixedPath))
+async def test_every_webhook_is_lost_and_the_browser_that_comes_back_is_enough(world) -> None:
+    """All browsers land on one address; what one brings is believed no more than a webhook."""
+    address = f"{await world.site()}/pay/return/{world.connection.id}"
+    await world.told(extra=world.dialect.landing_extra(address))
+    payment = await world.payment()
+    checkout = await world.checkout(payment)
+    page = await world.pays_on(await world.goes_to(checkout.offer))
+    assert address in page
+    fields = {unescape(name): unescape(value) for name, value in HIDDEN.findall(page)}
+    async with world.http.post(address, data=fields, allow_redirects=False) as answer:
+        assert answer.status == 303
+        assert payment.short_code in answer.headers["Location"]
+    await world.nothing_is_proved()
+    await world.looked()
     await world.is_paid_once(payment)
 
 

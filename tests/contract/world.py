@@ -88,14 +88,15 @@ class World(a.Shop):
             case "instructions":
                 return await self._posted(self.sandbox.base_url + self.dialect.page_path, offer.fields)
 
-    async def pays_on(self, page: str) -> None:
-        """Presses the button that pays."""
+    async def pays_on(self, page: str) -> str:
+        """Presses the button that pays; the page that comes after it, if it is one."""
         async with self.http.get(page) as answer:
             found = _PAY.search(await answer.text())
         assert found is not None, "there is nothing to press"
         data = {"act": "pay"}
         async with self.http.post(urljoin(page, found[1]), data=data, allow_redirects=False) as answer:
             assert answer.status < 400
+            return await answer.text()
 
     async def _posted(self, url: str, fields: Mapping[str, str]) -> str:
         async with self.http.post(url, data=fields, allow_redirects=False) as answer:
@@ -193,6 +194,10 @@ class World(a.Shop):
         return (await self.attempts(payment))[-1]
 
     # --- the provider's side
+
+    async def told(self, **values: Any) -> None:
+        """Changes the connected account at the provider."""
+        await self.sandbox.control("accounts", {"account": self.dialect.accounts[0].id, **values})
 
     async def fault(self, operation: str, kind: str, **values: Any) -> str:
         return str((await self.sandbox.fault(operation, kind, **values))["id"])
