@@ -1,12 +1,13 @@
 """What is found in the folders, and what each simulator says of itself: there is no list of providers in these tests."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import pytest
 
 from paystate.adapters.providers import load_providers
-from paystate.domain.payments.port import Provider, SendsWebhooks
+from paystate.domain.payments.port import Account, Provider, SendsWebhooks
 from paystate.kit.clock import Clock, SystemClock
 from paystate.kit.errors import Refused
 from paystate.kit.money import EXPONENTS, Money
@@ -60,6 +61,14 @@ def signing() -> pytest.MarkDecorator:
     )
 
 
+def port_account(adapter: Provider, fields: Mapping[str, str], **known: Any) -> Account:
+    """An account as flows would hand it to this adapter; `known`: what the provider said of it."""
+    secrets = {name: value for name, value in fields.items() if name in adapter.secret_fields}
+    settings = {name: value for name, value in fields.items() if name not in adapter.secret_fields}
+    whose = {"account": "", "live": False} | known
+    return Account("con_1", **whose, settings=settings, secrets=secrets)
+
+
 def takes(adapter: Provider, money: Money) -> bool:
     try:
         adapter.check(money)
@@ -68,9 +77,10 @@ def takes(adapter: Provider, money: Money) -> bool:
     return True
 
 
-def currencies(adapter: Provider) -> list[str]:
-    """What it takes, those with two decimals first."""
-    return [c for c in _ORDER if takes(adapter, Money(AMOUNT, c))]
+@cache
+def currencies(name: str) -> list[str]:
+    """What this provider takes, those with two decimals first."""
+    return [c for c in _ORDER if takes(ADAPTERS[name], Money(AMOUNT, c))]
 
 
 _ORDER = sorted(EXPONENTS, key=lambda c: (abs(EXPONENTS[c] - 2), c))

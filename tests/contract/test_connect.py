@@ -3,12 +3,14 @@
 import pytest
 
 from paystate.domain import connections
+from paystate.domain.payments.port import CheckoutOrder
 from paystate.flows.add_connection import add_connection, check_connection
 from paystate.kit.errors import Conflict, Refused
 from paystate.kit.money import EXPONENTS, Money
 from paystate.simulators import simulator_names
-from tests.contract.found import ADAPTERS, AMOUNT, DIALECTS, PROVIDERS, each, takes
+from tests.contract.found import ADAPTERS, AMOUNT, DIALECTS, PROVIDERS, currencies, each, port_account, takes
 
+LINK = "https://shop.test/x"
 WRONG = [(name, field) for name in PROVIDERS for field in DIALECTS[name].wrong_fields]
 
 
@@ -60,20 +62,32 @@ async def test_wrong_credentials_name_the_field_and_what_was_answered(world, fie
     assert [one.id for one in stored] == [world.connection.id]
 
 
-@each(PROVIDERS)
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_what_it_does_not_take_is_refused_when_the_bytes_are_made(name: str) -> None:
+    """`check` and `prepare` agree on every currency there is, and what is prepared carries our reference."""
+    adapter, dialect = ADAPTERS[name], DIALECTS[name]
+    account = port_account(adapter, dialect.connection_fields(dialect.accounts[0]))
+    for currency in EXPONENTS:
+        money = Money(AMOUNT, currency)
+        order = CheckoutOrder("contract000000000000", money, "Tea", LINK, LINK, LINK, None)
+        if takes(adapter, money):
+            assert b"contract000000000000" in adapter.prepare(account, order)
+            continue
+        for refusing in (lambda: adapter.check(money), lambda: adapter.prepare(account, order)):  # noqa: B023
+            with pytest.raises(Refused) as caught:
+                refusing()
+            assert caught.value.code == "currency_not_supported_by_provider", currency
+
+
+@each([name for name in PROVIDERS if set(currencies(name)) != set(EXPONENTS)])
 async def test_money_it_does_not_take_is_refused_before_any_call(world) -> None:
-    """Where it takes every currency, the bytes of a start can be made for each."""
     before = await world.calls()
-    refused = [c for c in EXPONENTS if not takes(world.adapter, Money(AMOUNT, c))]
-    for currency in refused[:3]:
-        payment = await world.payment(currency=currency)
-        with pytest.raises(Refused) as caught:
-            await world.checkout(payment)
-        assert caught.value.code == "currency_not_supported_by_provider"
-        assert await world.attempts(payment) == []
-    if not refused:
-        for currency in EXPONENTS:
-            assert (await world.payment(currency=currency)).currency == currency
+    foreign = next(c for c in EXPONENTS if c not in currencies(world.name))
+    payment = await world.payment(currency=foreign)
+    with pytest.raises(Refused) as caught:
+        await world.checkout(payment)
+    assert caught.value.code == "currency_not_supported_by_provider"
+    assert await world.attempts(payment) == []
     assert await world.calls() == before
 
 

@@ -21,7 +21,7 @@ FOREIGN = ("account", "live")
 
 async def lie_about(world, attempt, lie: str) -> None:
     """Forces a payment that differs from what was asked for in this one fact."""
-    others = [c for c in [*currencies(world.adapter), "JPY", "EUR"] if c != world.currency]
+    others = [c for c in [*currencies(world.name), "JPY", "EUR"] if c != world.currency]
     said = {
         "amount": {"amount": AMOUNT - 10},
         "currency": {"currency": others[0]},

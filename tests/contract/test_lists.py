@@ -14,7 +14,7 @@ from paystate.kit.money import Money
 from paystate.machinery.http import Http
 from paystate.simulators import start_simulator
 from tests import a
-from tests.contract.found import AMOUNT, currencies, dialect_of, each, having
+from tests.contract.found import AMOUNT, currencies, dialect_of, each, having, port_account
 
 OURS = 250
 FOREIGN = 40
@@ -37,11 +37,8 @@ class Book:
     async def connected(self, account_id: str | None = None) -> Account:
         query = "" if account_id is None else f"?account={account_id}"
         fields = (await self.control.control(f"connection{query}", method="GET"))["fields"]
-        secrets = {k: v for k, v in fields.items() if k in self.adapter.secret_fields}
-        settings = {k: v for k, v in fields.items() if k not in self.adapter.secret_fields}
-        given = Account("con_1", "", live=False, settings=settings, secrets=secrets)
-        known = await self.adapter.identify(given)
-        return Account("con_1", known.account, known.live, settings=settings, secrets=secrets)
+        known = await self.adapter.identify(port_account(self.adapter, fields))
+        return port_account(self.adapter, fields, account=known.account, live=known.live)
 
     async def another(self) -> Account:
         """A second account at the same provider."""
@@ -65,7 +62,7 @@ class Book:
         if self.made % A_SECOND == 0:
             self.clock.advance(SECOND)
         reference = new_provider_reference()
-        money = Money(AMOUNT, currencies(self.adapter)[0])
+        money = Money(AMOUNT, currencies(self.adapter.name)[0])
         order = CheckoutOrder(reference, money, "Tea", LINK, LINK, LINK, None)
         request = self.adapter.prepare(account, order)
         started = await self.adapter.start(account, request, idempotency_key=reference)

@@ -48,7 +48,7 @@ async def test_a_start_whose_answer_got_lost_made_at_most_one_checkout(world, ki
 @each(PROVIDERS)
 async def test_a_start_that_fails_twice_alike_is_asked_about_and_never_a_failure(world) -> None:
     """The stored bytes, the same key: a provider that keeps its error under the key must not trap us."""
-    failing = await world.fault("start", "error500", acts=True, stored=True)
+    await world.fault("start", "error500", acts=True, stored=True)
     payment = await world.payment()
     first = await world.checkout(payment)
     for _ in range(12):
@@ -58,7 +58,6 @@ async def test_a_start_that_fails_twice_alike_is_asked_about_and_never_a_failure
         await world.looked(10)
     assert await world.state(payment) in (State.OPEN, State.PENDING_VERIFICATION)
     assert len(await world.at_provider(first.attempt.provider_reference)) <= 1
-    del failing
 
 
 async def given_back(provider: Provider, account, order: RefundOrder) -> RefundAnswer:

@@ -8,7 +8,7 @@ from msgspec.structs import replace as changed
 from paystate.domain.payments.port import Account, SendsWebhooks, SignatureInvalid
 from paystate.kit.clock import SECOND, FrozenClock, Instant
 from paystate.simulators.till import Vector
-from tests.contract.found import ADAPTERS, DIALECTS, dialect_of, having
+from tests.contract.found import ADAPTERS, DIALECTS, dialect_of, having, port_account
 from tests.contract.world import lower
 
 SIGNERS = [name for name in having(SendsWebhooks) if DIALECTS[name].signed_with]
@@ -23,10 +23,7 @@ def account(name: str, secret: str) -> Account:
     """The simulator's first account, with this secret for whatever signs."""
     dialect, adapter = DIALECTS[name], ADAPTERS[name]
     owner = changed(dialect.accounts[0], webhook_secret=secret, keys=(secret,))
-    fields = dialect.connection_fields(owner)
-    secrets = {key: value for key, value in fields.items() if key in adapter.secret_fields}
-    settings = {key: value for key, value in fields.items() if key not in adapter.secret_fields}
-    return Account("con_1", owner.id, live=False, settings=settings, secrets=secrets)
+    return port_account(adapter, dialect.connection_fields(owner))
 
 
 def read(name: str, vector: Vector, *, late: int = 0, secret: str | None = None):

@@ -12,13 +12,14 @@ from urllib.parse import urljoin
 
 import aiohttp
 import uvicorn
+from starlette.applications import Starlette
 
 from paystate.app import build_app, close_app
 from paystate.domain import merchants
 from paystate.domain.connections import Connection, ConnectionChanges, update_connection
-from paystate.domain.payments import Attempt, Payment, State, Trigger
+from paystate.domain.payments import Attempt, Payment, State, Trigger, attempt_store, store
 from paystate.domain.payments.port import Account, Offer, Provider, SendsWebhooks, Subject, Verdict
-from paystate.entrypoints.web import create_web
+from paystate.entrypoints import hooks, pay
 from paystate.flows.add_connection import add_connection
 from paystate.flows.start_checkout import Checkout, start_checkout
 from paystate.flows.verify_payments import verify_now
@@ -56,7 +57,7 @@ class World(a.Shop):
 
     @property
     def currency(self) -> str:
-        return currencies(self.adapter)[0]
+        return currencies(self.name)[0]
 
     @property
     def account(self) -> Account:
@@ -157,18 +158,11 @@ class World(a.Shop):
         return await self.adapter.ask(self.account, await self.subject(attempt))
 
     async def subject(self, attempt: Attempt) -> Subject:
-        (now,) = [one for one in await self._attempts_like(attempt) if one.id == attempt.id]
+        """The attempt as it stands, with the traces of every letter."""
         await self.collected()
-        payment = await self.payment_of(attempt)
+        now = await self.app.db.read(lambda tx: attempt_store.get(tx, a.WHO, attempt.id))
+        payment = await self.app.db.read(lambda tx: store.get(tx, a.WHO, attempt.payment_id))
         return Subject(now.provider_reference, now.checkout_id, now.created_at, payment.money, self.traces)
-
-    async def payment_of(self, attempt: Attempt) -> Payment:
-        from paystate.domain.payments import store
-
-        return await self.app.db.read(lambda tx: store.get(tx, a.WHO, attempt.payment_id))
-
-    async def _attempts_like(self, attempt: Attempt) -> list[Attempt]:
-        return await self.attempts(await self.payment_of(attempt))
 
     async def heard_and_looked(self, seconds: int = 5) -> list[int]:
         """The post is delivered, a moment passes, and everything due is asked about."""
@@ -293,10 +287,13 @@ async def connected(control: a.Sandbox, app: Any, merchant_id: MerchantId, name:
 
 @contextlib.asynccontextmanager
 async def serving(app: Any) -> AsyncIterator[str]:
-    """The real web on a free port."""
+    """What providers and browsers reach of the web, on a free port: putting the whole API together takes longer
+    than most of these tests.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
+    web = Starlette(routes=[*pay.routes(app), *hooks.routes(app)])
     config = uvicorn.Config(
-        create_web(app), lifespan="on", log_config=None, access_log=False, ws="none", proxy_headers=False
+        web, lifespan="on", log_config=None, access_log=False, ws="none", proxy_headers=False
     )
     server = _Server(config)
     running = asyncio.create_task(server.serve(sockets=[listener]))
