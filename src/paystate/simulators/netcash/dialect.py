@@ -72,9 +72,6 @@ class NetcashDialect(Dialect):
         }
         return {name: value for name, value in fields.items() if value}
 
-    def landing_extra(self, url: str) -> dict[str, str]:
-        return {"acceptUrl": url, "declineUrl": url}
-
     def messages(self, happening: Happening) -> Iterable[Message]:
         said = newest(happening.checkout)
         if happening.name not in _TOLD or said is None:
@@ -140,3 +137,6 @@ class NetcashDialect(Dialect):
         fine = said.accepted or checkout.status is Status.PROCESSING
         url = checkout.return_url if fine else checkout.cancel_url
         return Landing(url, fields(checkout, said)) if url else None
+
+    def landing_extra(self, url: str) -> dict[str, str]:
+        return {"acceptUrl": url, "declineUrl": url}

@@ -126,11 +126,6 @@ class Dialect(ABC):
             "baseUrl": self.stage.base_url,
         }
 
-    def landing_extra(self, url: str) -> dict[str, str]:
-        """The `extra` of an account whose browsers all come back to this address; none: each checkout has its own."""
-        del url
-        return {}
-
     # --- webhooks
 
     def webhook_url(self, account: Account, checkout: Checkout) -> str | None:
@@ -217,6 +212,11 @@ class Dialect(ABC):
         if act == "leave":
             return Landing(checkout.cancel_url)
         return Landing(checkout.return_url) if act in RETURNING else None
+
+    def landing_extra(self, url: str) -> dict[str, str]:
+        """The `extra` of an account whose browsers all come back to this address; none: each checkout has its own."""
+        del url
+        return {}
 
     def reset(self) -> None:
         """Forget what the dialect itself remembers; extend it for counters of your own."""
