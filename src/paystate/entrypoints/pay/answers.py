@@ -162,11 +162,21 @@ def _is_own_host(request: Request, origin: str) -> bool:
 
 async def read_form(request: Request) -> list[tuple[str, str]]:
     """The fields of a small form, in order. Raises Refused `payload_too_large`."""
+    return form_fields(await read_form_bytes(request))
+
+
+async def read_form_bytes(request: Request) -> bytes:
+    """A small form as it was sent. Raises Refused `payload_too_large`."""
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > FORM_LIMIT:
             raise Refused("The form is too large.", code="payload_too_large")
+    return body
+
+
+def form_fields(body: bytes) -> list[tuple[str, str]]:
+    """The fields of an encoded form, or of a query, in order. Raises Refused `payload_too_large`."""
     try:
         return parse_qsl(body.decode("latin-1"), max_num_fields=FORM_FIELDS_LIMIT)
     except ValueError:
