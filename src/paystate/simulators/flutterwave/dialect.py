@@ -59,6 +59,9 @@ class FlutterwaveDialect(Dialect):
         body = msgspec.json.encode({"event": name, "data": data, "event.type": "CARD_TRANSACTION"})
         return [Message(name, body, new_id("evt", happening.at))]
 
+    def connection_fields(self, account: Account) -> dict[str, str]:
+        return super().connection_fields(account) | {"accountId": account.id}
+
     def webhook_url(self, account: Account, checkout: Checkout) -> str | None:
         del checkout
         return account.webhook_url

@@ -43,6 +43,11 @@ class HederaDialect(Dialect):
         del happening
         return []
 
+    def connection_fields(self, account: Account) -> dict[str, str]:
+        """Nothing secret: an account, and which network it is on."""
+        network = "mainnet" if account.live else "testnet"
+        return {"accountId": account.id, "network": network, "baseUrl": self.stage.base_url}
+
     def key_of(self, request: web.Request) -> str | None:
         """Nobody needs a key."""
         del request

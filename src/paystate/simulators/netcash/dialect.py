@@ -61,6 +61,16 @@ class NetcashDialect(Dialect):
         kind = "accepted" if said.accepted else "not accepted"
         return [Message(kind, urlencode(body).encode(), event_id)]
 
+    def connection_fields(self, account: Account) -> dict[str, str]:
+        """Keys of two services, at two addresses."""
+        return {
+            "serviceKey": account.keys[-1],
+            "accountServiceKey": account.extra.get("accountServiceKey", ""),
+            "mode": "live" if account.live else "test",
+            "payUrl": f"{self.stage.base_url}/site/paynow.aspx",
+            "baseUrl": self.stage.base_url,
+        }
+
     def webhook_url(self, account: Account, checkout: Checkout) -> str | None:
         del checkout
         return account.webhook_url

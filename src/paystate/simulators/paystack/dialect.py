@@ -60,6 +60,10 @@ class PaystackDialect(Dialect):
         del checkout
         return account.webhook_url
 
+    def connection_fields(self, account: Account) -> dict[str, str]:
+        """One key for everything."""
+        return {"secretKey": account.keys[-1], "baseUrl": self.stage.base_url}
+
     def signing_secret(self, account: Account) -> str:
         """The newest key: a merchant who has made a new one uses it."""
         return account.keys[-1] if account.keys else ""

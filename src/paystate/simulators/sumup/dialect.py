@@ -99,6 +99,9 @@ class SumUpDialect(Dialect):
             return {"X-SumUp-Webhook-Signature": f"t={seconds},v1={digest}"}
         return {"x-payload-signature": _hex(secret, body)} if "payload" in said else {}
 
+    def connection_fields(self, account: Account) -> dict[str, str]:
+        return super().connection_fields(account) | {"merchantCode": account.id}
+
     # --- calls
 
     def read_body(self, request: web.Request, raw: bytes) -> dict[str, Any] | None:

@@ -93,6 +93,14 @@ class Dialect(ABC):
     def messages(self, happening: Happening) -> Iterable[Message]:
         """The webhooks of this happening: none, one or several."""
 
+    def connection_fields(self, account: Account) -> dict[str, str]:
+        """What a merchant types in to connect this account to an installation."""
+        return {
+            "secretKey": account.keys[-1],
+            "webhookSecret": account.webhook_secret,
+            "baseUrl": self.stage.base_url,
+        }
+
     # --- webhooks
 
     def webhook_url(self, account: Account, checkout: Checkout) -> str | None:
