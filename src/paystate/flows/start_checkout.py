@@ -8,7 +8,7 @@ from functools import partial
 
 import msgspec
 
-from paystate.domain import access, connections
+from paystate.domain import access
 from paystate.domain.connections import Connection
 from paystate.domain.payments import (
     Attempt,
@@ -25,6 +25,7 @@ from paystate.domain.payments import (
 )
 from paystate.domain.payments.port import Account, CheckoutOrder, NoAnswer, Offer, Started, StartRefused
 from paystate.domain.payments.states import OFFERED
+from paystate.flows.choose_connection import those_that_take, usable_connections
 from paystate.flows.claim_attempts import VERIFY
 from paystate.flows.context import Context
 from paystate.flows.keep_budgets import take_turn
@@ -33,7 +34,7 @@ from paystate.flows.move_payment import WATCHERS, move_payments
 from paystate.flows.verify_payments import verify_now
 from paystate.kit.clock import SECOND, Instant, monotonic
 from paystate.kit.errors import Conflict, Refused, Unavailable
-from paystate.kit.ids import MerchantId, System, Who, new_id, new_provider_reference
+from paystate.kit.ids import System, Who, new_id, new_provider_reference
 from paystate.machinery.db import ConstraintRefused, Tx
 from paystate.machinery.failpoints import afailpoint, declare
 
@@ -83,8 +84,8 @@ async def start_checkout(ctx: Context, who: Who, id_or_code: str, provider: str 
     """Lead the customer to a checkout of this provider; of concurrent calls all get the winner's.
 
     Checkouts of this payment elsewhere are ended first, where they can be. Raises NotFound,
-    Conflict `invalid_state`, Refused `provider_not_configured`, and Unavailable `provider_unavailable`
-    when certainly nothing was sent.
+    Conflict `invalid_state`, Refused `provider_not_configured`, `currency_not_supported_by_provider` or
+    `amount_below_minimum`, and Unavailable `provider_unavailable` when certainly nothing was sent.
     """
     payment, connection = await ctx.db.read(partial(_choose, ctx, who, id_or_code, provider))
     await _end_others(ctx, who, payment, connection)
@@ -109,22 +110,14 @@ def _choose(
             code="provider_not_configured",
             available=sorted({c.provider for c in usable}),
         )
-    working = [c for c in chosen if c.id not in broken or broken[c.id].may_try(tx.now)]
+    taking = those_that_take(ctx, payment.money, chosen)
+    working = [c for c in taking if c.id not in broken or broken[c.id].may_try(tx.now)]
     if not working:
         raise Unavailable(
             "The provider does not answer at the moment; please try again soon, or pay another way.",
             code="provider_unavailable",
         )
     return payment, working[0]
-
-
-def usable_connections(ctx: Context, tx: Tx, payment: Payment) -> list[Connection]:
-    """The merchant's active connections through which this payment may be paid, the oldest first."""
-    allowed = (
-        None if payment.providers is None else set(msgspec.json.decode(payment.providers, type=list[str]))
-    )
-    found = connections.active_for(tx, MerchantId(payment.merchant_id))
-    return [c for c in found if c.provider in ctx.providers and (allowed is None or c.provider in allowed)]
 
 
 def refuse_unless_payable(payment: Payment, now: int) -> None:
