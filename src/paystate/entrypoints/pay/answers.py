@@ -15,7 +15,7 @@ from paystate.app import App
 from paystate.entrypoints.api.problems import headers_of, problem, status_of
 from paystate.entrypoints.incoming import incoming
 from paystate.entrypoints.pay.static_files import StaticFiles
-from paystate.entrypoints.pay.words import LANGUAGE, amount_text, provider_title, time_text
+from paystate.entrypoints.pay.words import LANGUAGE, amount_text, provider_title, time_text, way_to_pay
 from paystate.kit.clock import monotonic, rfc3339
 from paystate.kit.errors import Forbidden, NotFound, PaystateError, Refused, TooMany
 from paystate.kit.text import origin_of
@@ -50,7 +50,8 @@ def make_templates(static: StaticFiles) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters.update(amount=amount_text, time_text=time_text, rfc3339=rfc3339, provider=provider_title)
+    env.filters.update(amount=amount_text, time_text=time_text, rfc3339=rfc3339)
+    env.filters.update(provider=provider_title, way_to_pay=way_to_pay)
     env.globals.update(static=dict(static.urls), language=LANGUAGE)
     return env
 
