@@ -31,7 +31,16 @@ webhook retries come with the till. `act` must not wait, and must change nothing
 """
 
 from paystate.simulators.till.acts import Acts, Payment
-from paystate.simulators.till.dialect import OPERATIONS, Card, Dialect, Happening, Landing, Message
+from paystate.simulators.till.dialect import (
+    OPERATIONS,
+    Card,
+    Dialect,
+    Happening,
+    Landing,
+    Lie,
+    Message,
+    Vector,
+)
 from paystate.simulators.till.machine import Till, about
 from paystate.simulators.till.objects import (
     ENDED_UNPAID,
@@ -55,6 +64,7 @@ __all__ = [
     "Dialect",
     "Happening",
     "Landing",
+    "Lie",
     "Message",
     "Payment",
     "Refund",
@@ -62,5 +72,6 @@ __all__ = [
     "Status",
     "Till",
     "Transaction",
+    "Vector",
     "about",
 ]
