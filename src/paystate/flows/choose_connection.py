@@ -32,13 +32,14 @@ def offered_connections(ctx: Context, tx: Tx, payment: Payment) -> list[Connecti
 def those_that_take(ctx: Context, money: Money, found: Sequence[Connection]) -> list[Connection]:
     """Those whose provider takes this currency and amount, which is known without a call.
 
-    Raises Refused `currency_not_supported_by_provider` or `amount_below_minimum`, as the first says it, when none does.
+    Raises Refused when none does: `amount_below_minimum` where one takes the currency, else
+    `currency_not_supported_by_provider`.
     """
     refusals = [_refusal(ctx, connection, money) for connection in found]
     taking = [c for c, refusal in zip(found, refusals, strict=True) if refusal is None]
-    first = next(filter(None, refusals), None)
-    if not taking and first is not None:
-        raise first
+    said = sorted((r for r in refusals if r is not None), key=lambda r: r.code != "amount_below_minimum")
+    if said and not taking:
+        raise said[0]
     return taking
 
 

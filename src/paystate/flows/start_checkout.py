@@ -88,8 +88,9 @@ async def start_checkout(ctx: Context, who: Who, id_or_code: str, provider: str 
     `amount_below_minimum`, and Unavailable `provider_unavailable` when certainly nothing was sent.
     """
     payment, connection = await ctx.db.read(partial(_choose, ctx, who, id_or_code, provider))
+    wanted = _prepared(ctx, who, payment, connection)
     await _end_others(ctx, who, payment, connection)
-    plan = await _record(ctx, who, payment, connection)
+    plan = await _record(ctx, wanted)
     if not plan.mine:
         return await _follow(ctx, plan.attempt)
     await afailpoint(BEFORE_CALL)
@@ -153,20 +154,25 @@ def _refuse_while_processing(attempts: Sequence[Attempt]) -> None:
         raise Conflict("A payment is being processed; please wait and do not pay again.")
 
 
-async def _record(ctx: Context, who: Who, payment: Payment, connection: Connection) -> _Plan:
+def _prepared(ctx: Context, who: Who, payment: Payment, connection: Connection) -> _Wanted:
+    """What will be sent. Raises Refused for what this very connection cannot express, while nothing has happened yet."""
     reference = new_provider_reference()
     request = ctx.provider(connection.provider).prepare(
         ctx.account(connection), order_of(ctx, payment, connection, reference)
     )
-    record = partial(_record_attempt, _Wanted(ctx.patience, who, payment, connection, reference, request))
+    return _Wanted(ctx.patience, who, payment, connection, reference, request)
+
+
+async def _record(ctx: Context, wanted: _Wanted) -> _Plan:
+    payment, connection = wanted.prepared, wanted.connection
     try:
-        attempt = await ctx.db.write(record)
+        attempt = await ctx.db.write(partial(_record_attempt, wanted))
     except ConstraintRefused:
         found = await ctx.db.read(lambda tx: attempt_store.offered(tx, WHO, payment.id, connection.id))
         if found is None:
             raise Conflict("Another checkout of this payment is just ending; try again.") from None
         return _Plan(found, b"", mine=False)
-    return _Plan(attempt, request, mine=attempt.provider_reference == reference)
+    return _Plan(attempt, wanted.request, mine=attempt.provider_reference == wanted.reference)
 
 
 def order_of(ctx: Context, payment: Payment, connection: Connection, reference: str) -> CheckoutOrder:

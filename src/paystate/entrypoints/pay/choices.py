@@ -79,11 +79,9 @@ class Checkouts:
         return self._continue(found, attempt, offer, url)
 
     def _continue(self, found: Found, attempt: Attempt, offer: Offer | None, url: str | None) -> Response:
-        own = [c for c in found.connections if c.id == attempt.connection_id]
-        onward = [] if url is None else [origin_of(url.partition("#")[0])]
         return self._desk.html(
             "continue.html",
-            form_origins=[*onward, *checkout_origins(self._desk.app.ctx, own)],
+            form_origins=[] if url is None else [origin_of(url.partition("#")[0])],
             payment=found.payment,
             merchant_name=found.merchant_name,
             provider_name=attempt.provider,
