@@ -6,7 +6,7 @@ from tests.chromium import WAIT, chromium, customer, fits, small_targets
 from tests.entrypoints.pay_site import site, until, verifying
 from tests.entrypoints.real_providers import connected, tell
 
-from paystate.domain.payments import State
+from paystate.domain.payments import AttemptState, State
 
 pytestmark = pytest.mark.browser
 CARD = "4000000000000077"
@@ -85,6 +85,35 @@ async def test_who_goes_back_is_not_sent_away_again(database_url, tmp_path, brow
         assert await fits(page)
         assert await small_targets(page) == []
         assert page.url.endswith("/continue")
+        await expect(page.get_by_role("button", name="Begin anew")).to_contain_class("primary")
+
+
+async def test_who_left_without_paying_may_begin_anew(database_url, tmp_path, browser) -> None:
+    """Netcash takes a reference only once: the form that was left must not be the end of it."""
+    async with (
+        site(database_url, tmp_path) as pages,
+        connected(pages.shop, "netcash") as at,
+        verifying(pages),
+        customer(browser) as page,
+    ):
+        await tell(at, pages)
+        payment = await pages.shop.payment(15_000, "ZAR")
+        await page.goto(f"{pages.url}/pay/{payment.short_code}")
+        await page.get_by_role("button", name="Pay with Netcash").click()
+        await page.wait_for_url(f"{at.simulator.base_url}/site/pay/**", timeout=WAIT)
+        await page.get_by_role("button", name="Leave without paying").click()
+        await page.wait_for_url(f"**/pay/{payment.short_code}", timeout=WAIT)
+        await expect(page.get_by_role("heading", name="Awaiting payment")).to_be_visible()
+        await page.get_by_role("button", name="Pay with Netcash").click()
+        await page.get_by_role("button", name="Continue to Netcash").click()
+        await expect(page.get_by_text("Duplicate reference")).to_be_visible(timeout=WAIT)
+        await page.goto(f"{pages.url}/pay/{payment.short_code}/continue")
+        await page.get_by_role("button", name="Begin anew").click()
+        await page.wait_for_url(f"{at.simulator.base_url}/site/pay/**", timeout=WAIT)
+        await pay_by_card(page)
+        await expect(page.get_by_role("heading", name="Payment successful")).to_be_visible(timeout=WAIT)
+        states = sorted(attempt.state for attempt in await pages.shop.attempts(payment))
+        assert states == [AttemptState.SUCCEEDED, AttemptState.WATCHED]
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(320, "light"), (320, "dark"), (800, "light"), (800, "dark")])

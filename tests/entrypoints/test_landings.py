@@ -57,6 +57,18 @@ async def test_a_landing_is_kept_with_its_trace_and_leads_to_the_page(
         assert await pages.shop.rows("SELECT * FROM proofs") == []
 
 
+async def test_who_gave_up_is_not_told_to_wait(database_url, tmp_path, clock) -> None:
+    """The landing says so itself: that makes a check due, and the payment stays open to be paid in another way."""
+    async with site(database_url, tmp_path, clock) as pages, connected(pages.shop, "netcash") as at:
+        payment, attempt = await offered(at)
+        left = brought(attempt, TransactionAccepted="false", Reason="Cancelled by customer")
+        answer = await pages.post(f"/pay/return/{at.connection.id}", data=left)
+        assert answer.location == f"/pay/{payment.short_code}"
+        assert (await pages.shop.now(payment)).state is State.OPEN
+        assert (await pages.shop.attempts(payment))[0].hint_no == attempt.hint_no + 1
+        assert len(await events(pages)) == 1
+
+
 async def test_the_same_landing_again_is_kept_once(database_url, tmp_path, clock) -> None:
     async with site(database_url, tmp_path, clock) as pages, connected(pages.shop, "netcash") as at:
         _, attempt = await offered(at)

@@ -102,3 +102,22 @@ async def test_without_a_choice_the_first_that_takes_the_money_is_taken(
             await start_checkout(shop.app.ctx, shop.id, nobody.short_code, None)
         assert refusal.value.code == "amount_below_minimum"
         assert "no way to pay this online" in (await pages.page(nobody)).text
+
+
+async def test_a_form_is_begun_anew_once(web, shop) -> None:
+    """The attempt that was left is watched; pressing twice does not make a third one."""
+    async with connected(shop, "netcash") as at:
+        payment = await shop.payment(15_000, "ZAR")
+        first = (await at.start(payment)).attempt
+        again = {"provider": "netcash", "insteadOf": first.id}
+        page = f"{web.base}/pay/{payment.short_code}/checkout"
+        for _ in range(2):
+            async with web.http.post(page, data=again, allow_redirects=False) as answer:
+                assert (answer.status, answer.headers["Location"]) == (
+                    303,
+                    f"/pay/{payment.short_code}/continue",
+                )
+        states = {a.id: a.state for a in await shop.attempts(payment)}
+        assert states.pop(first.id) is AttemptState.WATCHED
+        assert list(states.values()) == [AttemptState.LIVE]
+        assert (await shop.now(payment)).state is State.OPEN

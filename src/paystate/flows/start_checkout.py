@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -80,16 +80,19 @@ class _Plan:
     mine: bool
 
 
-async def start_checkout(ctx: Context, who: Who, id_or_code: str, provider: str | None) -> Checkout:
+async def start_checkout(
+    ctx: Context, who: Who, id_or_code: str, provider: str | None, *, instead_of: str | None = None
+) -> Checkout:
     """Lead the customer to a checkout of this provider; of concurrent calls all get the winner's.
 
-    Checkouts of this payment elsewhere are ended first, where they can be. Raises NotFound,
+    Checkouts of this payment elsewhere are ended first, where they can be, and so is the attempt `instead_of`, for a
+    provider that takes a form only once. Raises NotFound,
     Conflict `invalid_state`, Refused `provider_not_configured`, `currency_not_supported_by_provider` or
     `amount_below_minimum`, and Unavailable `provider_unavailable` when certainly nothing was sent.
     """
     payment, connection = await ctx.db.read(partial(_choose, ctx, who, id_or_code, provider))
     wanted = _prepared(ctx, who, payment, connection)
-    await _end_others(ctx, who, payment, connection)
+    await _end_others(ctx, wanted, instead_of)
     plan = await _record(ctx, wanted)
     if not plan.mine:
         return await _follow(ctx, plan.attempt)
@@ -129,12 +132,14 @@ def refuse_unless_payable(payment: Payment, now: int) -> None:
         raise Conflict("The time of this payment is over.", state=payment.state.value)
 
 
-async def _end_others(ctx: Context, who: Who, payment: Payment, connection: Connection) -> None:
+async def _end_others(ctx: Context, wanted: _Wanted, instead_of: str | None) -> None:
     """Before a checkout starts elsewhere, those that are offered are ended, or watched when they cannot be."""
+    payment, here = wanted.prepared, wanted.connection.id
 
     def mark(tx: Tx) -> list[Attempt]:
         locked = attempt_store.lock_of_payments(tx, WHO, [payment.id])
-        others = [a for a in locked if a.state in OFFERED and a.connection_id != connection.id]
+        offered = [a for a in locked if a.state in OFFERED]
+        others = [a for a in offered if a.connection_id != here or a.id == instead_of]
         _refuse_while_processing(others)
         attempt_store.make_due(tx, WHO, others, Trigger.START, close=True)
         tx.wake(VERIFY)
@@ -143,7 +148,10 @@ async def _end_others(ctx: Context, who: Who, payment: Payment, connection: Conn
     others = await ctx.db.write(mark)
     if others:
         await verify_now(ctx, WHO, others, Trigger.START, CLOSE_WAIT_SECONDS)
-        newest = await ctx.db.read(lambda tx: store.get(tx, who, payment.id))
+        for left in (a for a in others if a.id == instead_of):
+            # A worker may have been faster to ask; until it is done, this one stands in the way of the new one.
+            await _once(ctx, left, lambda a: a.state not in OFFERED)
+        newest = await ctx.db.read(lambda tx: store.get(tx, wanted.who, payment.id))
         if newest.state is State.PAID:
             raise Conflict("This payment has just been paid.", state=State.PAID.value)
 
@@ -345,11 +353,16 @@ def _record_answer(attempt: Attempt, started: Started, tx: Tx) -> Attempt:
 
 async def _follow(ctx: Context, attempt: Attempt) -> Checkout:
     """Wait for the winner's answer, at most ten seconds."""
+    return _checkout(await _once(ctx, attempt, lambda a: a.state is not AttemptState.CREATED))
+
+
+async def _once(ctx: Context, attempt: Attempt, ready: Callable[[Attempt], bool]) -> Attempt:
+    """The attempt as somebody else leaves it, or as it is after ten seconds."""
     until = monotonic() + LOSER_WAITS_SECONDS
     while True:
         current = await ctx.db.read(lambda tx: attempt_store.get(tx, WHO, attempt.id))
-        if current.state is not AttemptState.CREATED or monotonic() >= until:
-            return _checkout(current)
+        if ready(current) or monotonic() >= until:
+            return current
         await asyncio.sleep(LOSER_LOOKS_EVERY_SECONDS)
 
 

@@ -145,7 +145,7 @@ def _land(ctx: Context, connection: Connection, message: Message, body: bytes, t
             _file(tx, who, row.id, message, found)
     references = {n.reference for n in message.named}
     sure = {a.payment_id for a in found if a.provider_reference in references}
-    hint_attempts(tx, who, found, Trigger.RETURN, ctx.patience, moves=bool(sure))
+    hint_attempts(tx, who, found, Trigger.RETURN, ctx.patience, moves=bool(sure) and not message.gave_up)
     payments = store.get_many(tx, who, [a.payment_id for a in found])
     return {payment.short_code: payment.id in sure for payment in payments.values()}
 

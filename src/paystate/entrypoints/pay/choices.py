@@ -48,7 +48,13 @@ class Checkouts:
         form = dict(await read_form(request))
         ctx = self._desk.app.ctx
         try:
-            checkout = await start_checkout(ctx, WHO, found.payment.short_code, form.get("provider"))
+            checkout = await start_checkout(
+                ctx,
+                WHO,
+                found.payment.short_code,
+                form.get("provider"),
+                instead_of=form.get("insteadOf"),
+            )
         except Conflict:
             return see_other(found.home)
         offer = checkout.offer

@@ -8,13 +8,18 @@ for (const button of document.querySelectorAll('[data-copy]')) offerCopy(button)
 function postOnce(form) {
   const key = ONCE + form.dataset.postOnce;
   try {
-    // Whoever comes back with the browser's button must not be sent away again.
-    if (sessionStorage.getItem(key)) return;
+    // Whoever comes back must not be sent away again, and this form may be used up.
+    if (sessionStorage.getItem(key)) return preferAnew(form);
     sessionStorage.setItem(key, '1');
   } catch {
     return;
   }
   form.submit();
+}
+
+function preferAnew(form) {
+  form.querySelector('button').classList.remove('primary');
+  document.querySelector('[data-anew]').classList.add('primary');
 }
 
 function offerCopy(button) {
