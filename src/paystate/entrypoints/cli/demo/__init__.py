@@ -1,5 +1,6 @@
 """The command that tells the main story on a real installation, and checks every sentence of it."""
 
+import pkgutil
 import shutil
 import signal
 import sys
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from paystate.entrypoints.cli.demo.cast import CASTS
+from paystate.entrypoints.cli.demo.cast import CASTS, cast_of
 from paystate.entrypoints.cli.frame import FOUND_WRONG, Answer, DataDir, Json, print_json, terminal
 from paystate.kit.errors import Refused
 
@@ -37,11 +38,20 @@ def demo(
     afterwards, with a payment to pay by hand, until Ctrl-C.
     """
     with terminal(data_dir, as_json):
-        if provider not in CASTS:
-            raise Refused(f"A story is told with: {', '.join(CASTS)}.", code="wrong_use")
+        _refuse_unknown(provider)
         told = _tell(provider, data_dir, as_json=as_json)
     if not told["ok"]:
         raise typer.Exit(FOUND_WRONG)
+
+
+def _refuse_unknown(provider: str) -> None:
+    from paystate.adapters import providers
+    from paystate.simulators import simulator_names
+
+    adapters = {found.name for found in pkgutil.iter_modules(providers.__path__)}
+    known = [name for name in simulator_names() if name in adapters]
+    if provider not in known:
+        raise Refused(f"A story is told with: {', '.join(known)}.", code="wrong_use")
 
 
 def _tell(provider: str, data_dir: Path | None, *, as_json: bool) -> Answer:
@@ -67,7 +77,7 @@ def _tell(provider: str, data_dir: Path | None, *, as_json: bool) -> Answer:
 
 
 def _go_on(stage: "Stage", narrator: "Narrator") -> None:
-    cast = CASTS[stage.provider]
+    cast = cast_of(stage.provider)
     payment = stage.new_payment(cast.price, cast.currency, "Paid by you")
     narrator.stay(
         {

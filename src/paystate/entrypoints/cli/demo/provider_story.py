@@ -45,7 +45,7 @@ class ProviderStory(Scene):
         page = self._through_the_pay_page(sale)
         self._say.did(
             f"The customer opened the pay page, chose {self._stage.provider}, {self._how()}, and "
-            f"{'came back' if self._cast.card else 'watched the pay page'}. Every page was a page; nothing was forced."
+            f"{'came back' if self._cast.card else 'watched the pay page'}: pages and buttons, nothing was forced."
         )
         back = self._pay(page, self._cast.card)
         if self._cast.card:
@@ -63,7 +63,7 @@ class ProviderStory(Scene):
         if "webhooks" in self._can:
             self._control("/_control/faults", {"operation": "webhook", "kind": "drop"})
         self._provider("pay", sale)
-        self._say.did("The customer paid and closed the tab, and no message of the provider arrived.")
+        self._say.did("The customer paid and went away, and no message of the provider arrived.")
         began = monotonic()
         self._reaches(sale, "PAID")
         self._stage.simulator.delete("/_control/faults")
@@ -89,7 +89,7 @@ class ProviderStory(Scene):
         self._stage.web.get(f"/pay/{sale.code}/return?status=success&paid=true")
         self._stage.web.get(f"/pay/return/{self._stage.connection}?{urlencode(made_up)}")
         self._say.did(
-            "Somebody opened the return addresses with status=success and made-up transactions in them."
+            "Somebody opened the return addresses with status=success and a made-up transaction in them."
         )
         asked = wait_for("a check after the return", SOON_SECONDS, lambda: self._asked(sale, "return"))
         payment = self._payment(sale)
@@ -140,7 +140,7 @@ class ProviderStory(Scene):
         self._reaches(sale, "CANCELED")
         self._provider("pay", sale)
         self._say.did(
-            "The customer canceled. This provider cannot end a checkout, and the customer paid on the page still open."
+            "The customer canceled. This provider cannot end what it has offered, and the customer paid after all."
         )
         self._stage.owner("verify", payment=sale.id)
         payment = self._reaches(sale, "REQUIRES_MANUAL_REVIEW")
