@@ -4,7 +4,17 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import access, idle, journals, latency, status, sweep, verification
+from benchmarks import (
+    access,
+    idle,
+    journals,
+    latency,
+    status,
+    sweep,
+    sweep_growth,
+    sweep_rows,
+    verification,
+)
 from benchmarks.figure import Figure
 from benchmarks.place import KINDS, Place, open_place
 
@@ -17,6 +27,8 @@ FIGURES: dict[str, Measure] = {
     "budget": access.budget,
     "list-calls": access.list_calls,
     "sweep": sweep.measure,
+    "sweep-rows": sweep_rows.measure,
+    "sweep-growth": sweep_growth.measure,
     "journals-batch": journals.measure,
     "latency-polling": latency.polling,
     "latency-webhook": latency.webhook,
@@ -25,6 +37,7 @@ FIGURES: dict[str, Measure] = {
 GROUPS = {
     "all": tuple(FIGURES),
     "verification": ("ask", "settle", "budget", "list-calls"),
+    "sweep": ("sweep", "sweep-rows", "sweep-growth"),
     "latency": ("latency-polling", "latency-webhook"),
 }
 DEFAULT_ROWS, MOST_ROWS = 100_000, 1_000_000
@@ -32,7 +45,7 @@ DEFAULT_ROWS, MOST_ROWS = 100_000, 1_000_000
 
 def arguments() -> argparse.Namespace:
     """What was asked for; every name is known."""
-    names = [*FIGURES, *GROUPS]
+    names = list(dict.fromkeys([*FIGURES, *GROUPS]))
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, epilog=", ".join(names)
     )

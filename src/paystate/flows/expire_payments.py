@@ -1,6 +1,6 @@
 """Expires payments in two phases: what is at a provider is asked and ended first, the rest expires by sets."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -85,18 +85,20 @@ def _counted(sweep: Sweep) -> dict[str, Any]:
 
 
 async def expire_payments(ctx: Context, *, actor: str, batch: int = BATCH) -> Sweep:
-    """Expire every payment past its time; one bad row falls out alone and stops nobody else."""
+    """Expire every payment past its time, page by page; one bad row falls out alone and stops nobody else."""
     total = Sweep()
-    hinted, _ = await ctx.db.write(partial(_ask_first, None))
-    total.asked, total.found = hinted, hinted
-    await ctx.db.write(partial(_hand_over_unheard, ctx.patience))
     after: store.DuePosition | None = None
     for _ in range(MAX_BATCHES):
-        due = await ctx.db.read(partial(_due, after, batch))
-        if not due:
+        page = await ctx.db.read(partial(_past_due, after, batch))
+        if not page:
             break
-        total.add(await _expire_set(ctx, [payment_id for _, payment_id in due], actor))
-        after = due[-1]
+        held = [one.id for one in page if one.held]
+        if held:
+            total.add(await _per_half(partial(_ask_set, ctx), held))
+        ending = [one.id for one in page if one.ends and not one.held]
+        if ending:
+            total.add(await _per_half(partial(_expire_set, ctx, actor), ending))
+        after = page[-1].position
     return total
 
 
@@ -107,28 +109,42 @@ async def expire_one(ctx: Context, who: Who, payment_id: str) -> Payment:
     """
 
     def now(tx: Tx) -> Payment:
-        _, asked = _ask_first([payment_id], tx)
-        if not asked:
+        if not _ask_first([payment_id], tx):
             _expire_locked([payment_id], "customer", tx)
         return store.get(tx, who, payment_id)
 
     return await ctx.db.write(now)
 
 
-def _ask_first(only: Sequence[str] | None, tx: Tx) -> tuple[int, bool]:
-    """Phase one: attempts that still live are made due, to be asked and ended."""
-    found = attempt_store.live_past_due(tx, WHO, only=only, limit=BATCH)
+def _past_due(after: store.DuePosition | None, limit: int, tx: Tx) -> list[store.PastDue]:
+    return store.past_due(tx, WHO, after=after, limit=limit)
+
+
+async def _ask_set(ctx: Context, ids: Sequence[str]) -> Sweep:
+    """Phase one for a set: what a provider holds is asked about, or given to a person when nobody will ever answer."""
+
+    def ask(tx: Tx) -> int:
+        _hand_over_unheard(ctx.patience, ids, tx)
+        return _ask_first(ids, tx)
+
+    asked = await ctx.db.write(ask)
+    return Sweep(found=asked, asked=asked)
+
+
+def _ask_first(ids: Sequence[str], tx: Tx) -> int:
+    """Attempts that still live are made due, to be asked and ended; answers for how many payments."""
+    found = attempt_store.live_past_due(tx, WHO, ids)
     if found:
         attempt_store.make_due(tx, WHO, found, Trigger.EXPIRY)
         tx.wake(VERIFY)
-    return len({a.payment_id for a in found}), bool(found)
+    return len({a.payment_id for a in found})
 
 
-def _hand_over_unheard(patience: Patience, tx: Tx) -> None:
+def _hand_over_unheard(patience: Patience, ids: Sequence[str], tx: Tx) -> None:
     """Past its time and a day without a word, because its connection is parked, off, or its provider down: a person decides."""
     before = Instant(tx.now - patience.silent_limit)
     heard = connections.active_ids().except_(access.down_since_before(before))
-    found = attempt_store.unheard_past_due(tx, WHO, before=before, active=heard, limit=BATCH)
+    found = attempt_store.unheard_past_due(tx, WHO, ids, before=before, active=heard)
     attempt_store.lock_of_payments(tx, WHO, [a.payment_id for a in found])
     locked = store.lock(tx, WHO, [a.payment_id for a in found])
     waiting = {a.payment_id: a for a in found if locked[a.payment_id].state in PENDING}
@@ -150,14 +166,16 @@ def _hand_over_unheard(patience: Patience, tx: Tx) -> None:
     )
 
 
-def _due(after: store.DuePosition | None, limit: int, tx: Tx) -> list[store.DuePosition]:
-    return store.due_without_attempt(tx, WHO, after=after, limit=limit)
+async def _expire_set(ctx: Context, actor: str, ids: Sequence[str]) -> Sweep:
+    """Phase two for a set."""
+    expired = await ctx.db.write(partial(_expire_locked, ids, actor))
+    return Sweep(found=len(ids), expired=expired)
 
 
-async def _expire_set(ctx: Context, ids: Sequence[str], actor: str) -> Sweep:
-    """Phase two for a set; a set that fails is halved until the bad row stands alone."""
+async def _per_half(work: Callable[[Sequence[str]], Awaitable[Sweep]], ids: Sequence[str]) -> Sweep:
+    """Do the work on a set; a set that fails is halved until the bad row stands alone."""
     try:
-        expired = await ctx.db.write(partial(_expire_locked, ids, actor))
+        return await work(ids)
     except Unavailable:
         raise
     except Exception as error:
@@ -165,10 +183,9 @@ async def _expire_set(ctx: Context, ids: Sequence[str], actor: str) -> Sweep:
             log.exception("expiry_failed", payment_id=ids[0])
             return Sweep(found=1, failed=1, errors=[{"id": ids[0], "error": type(error).__name__}])
         middle = len(ids) // 2
-        halves = await _expire_set(ctx, ids[:middle], actor)
-        halves.add(await _expire_set(ctx, ids[middle:], actor))
+        halves = await _per_half(work, ids[:middle])
+        halves.add(await _per_half(work, ids[middle:]))
         return halves
-    return Sweep(found=len(ids), expired=expired)
 
 
 def _expire_locked(ids: Sequence[str], actor: str, tx: Tx) -> int:

@@ -238,34 +238,34 @@ def unsettled() -> sa.ColumnElement[bool]:
     return sa.or_(c.state.in_(_OFFERED), watched, c.last_outcome == Outcome.PROCESSING.value)
 
 
-def live_past_due(tx: Tx, who: System, *, only: Sequence[str] | None, limit: int) -> list[Attempt]:
-    """Attempts that may still bring money to payments whose clock ran out, unless they are about to be looked at."""
-    del who
+def live_past_due(tx: Tx, who: System, payment_ids: Sequence[str]) -> list[Attempt]:
+    """Attempts that may still bring money to those of these payments whose clock ran out, unless they are about to be looked at."""
     c = attempts.c
-    statement = _SELECT.join(payments, payments.c.id == c.payment_id).where(
-        payments.c.due_at <= tx.now,
-        unsettled(),
+    statement = _of_past_due(tx, payment_ids, Instant(tx.now)).where(
         sa.or_(c.next_check_at.is_(None), c.next_check_at > tx.now),
     )
-    if only is not None:
-        statement = statement.where(c.payment_id.in_(list(only)))
-    return [record(row) for row in tx.rows(statement.order_by(c.id).limit(limit))]
+    return [record(row) for row in tx.rows(_fenced(statement, who).order_by(c.id))]
 
 
 def unheard_past_due(
-    tx: Tx, who: System, *, before: Instant, active: sa.SelectBase, limit: int
+    tx: Tx, who: System, payment_ids: Sequence[str], *, before: Instant, active: sa.SelectBase
 ) -> list[Attempt]:
-    """Unsettled attempts of pending payments whose clock ran out, at connections that nobody asks, unheard of since."""
-    del who
+    """Unsettled attempts of those of these payments that are pending and past due, at connections that nobody asks, unheard of since."""
     c = attempts.c
-    statement = _SELECT.join(payments, payments.c.id == c.payment_id).where(
-        payments.c.due_at <= before,
+    statement = _of_past_due(tx, payment_ids, before).where(
         payments.c.state.in_([s.value for s in sorted(PENDING)]),
-        unsettled(),
         c.connection_id.not_in(active),
         sa.func.coalesce(c.last_answer_at, c.created_at) <= before,
     )
-    return [record(row) for row in tx.rows(statement.order_by(c.id).limit(limit))]
+    return [record(row) for row in tx.rows(_fenced(statement, who).order_by(c.id))]
+
+
+def _of_past_due(tx: Tx, payment_ids: Sequence[str], before: Instant) -> sa.Select[Any]:
+    """Unsettled attempts of these payments, as far as their clock ran out before then."""
+    named = tx.any_of(attempts.c.payment_id, sorted(payment_ids), "payment_ids")
+    return _SELECT.join(payments, payments.c.id == attempts.c.payment_id).where(
+        named, payments.c.due_at <= before, unsettled()
+    )
 
 
 def make_due(tx: Tx, who: Who, found: Sequence[Attempt], trigger: Trigger, *, close: bool = False) -> None:

@@ -80,6 +80,7 @@ payments = sa.Table(
     sa.Index(
         "ix_payments_due",
         "due_at",
+        "id",
         sqlite_where=sa.text("due_at IS NOT NULL"),
         postgresql_where=sa.text("due_at IS NOT NULL"),
     ),

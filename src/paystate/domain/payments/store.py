@@ -149,26 +149,41 @@ def pending_of_customer(tx: Tx, who: Who, customer_id: str) -> list[Payment]:
 DuePosition = tuple[Instant, str]
 """(when its clock ran out, id): where a sweep stands."""
 
-_NOTHING_OFFERED = ~sa.exists().where(attempts.c.payment_id == payments.c.id, unsettled())
+_HELD = sa.exists().where(attempts.c.payment_id == payments.c.id, unsettled())
+"""A provider may still take money for it."""
 
 
-def _past_due(tx: Tx) -> sa.ColumnElement[bool]:
-    """Past its clock with nothing at a provider. Two hours of verification end in OPEN while `expiresAt` lies ahead."""
+class PastDue(msgspec.Struct, frozen=True):
+    """A payment whose clock ran out; `held` by an attempt that must be asked about first, `ends` when nothing holds it."""
+
+    due_at: Instant
+    id: str
+    held: bool
+    ends: bool
+
+    @property
+    def position(self) -> DuePosition:
+        return self.due_at, self.id
+
+
+def _ends(tx: Tx) -> sa.ColumnElement[bool]:
+    """Two hours of verification end in OPEN while `expiresAt` lies ahead; everything else past its clock ends."""
     c = payments.c
     still_open = sa.and_(c.state == State.PENDING_VERIFICATION.value, c.expires_at > tx.now)
-    return sa.and_(c.due_at <= tx.now, ~sa.func.coalesce(still_open, sa.false()), _NOTHING_OFFERED)
+    return ~sa.func.coalesce(still_open, sa.false())
 
 
-def due_without_attempt(tx: Tx, who: System, *, after: DuePosition | None, limit: int) -> list[DuePosition]:
-    """Payments whose clock ran out and that no provider can still take money for, the longest due first."""
+def past_due(tx: Tx, who: System, *, after: DuePosition | None, limit: int) -> list[PastDue]:
+    """Payments whose clock ran out, the longest due first; each page costs the same, however many there are."""
     del who
     c = payments.c
-    statement = sa.select(c.due_at, c.id).where(_past_due(tx))
+    statement = sa.select(c.due_at, c.id, _HELD, _ends(tx)).where(c.due_at <= tx.now)
     if after is not None:
         statement = statement.where(
             sa.tuple_(c.due_at, c.id) > sa.tuple_(sa.literal(after[0]), sa.literal(after[1]))
         )
-    return [(Instant(row[0]), row[1]) for row in tx.rows(statement.order_by(c.due_at, c.id).limit(limit))]
+    found = tx.rows(statement.order_by(c.due_at, c.id).limit(limit))
+    return [PastDue(Instant(row[0]), row[1], bool(row[2]), bool(row[3])) for row in found]
 
 
 def lock_due_without_attempt(tx: Tx, who: System, ids: Sequence[str]) -> list[Payment]:
@@ -176,9 +191,12 @@ def lock_due_without_attempt(tx: Tx, who: System, ids: Sequence[str]) -> list[Pa
 
     First the locks, then the look: what a start committed while we waited for its lock is seen.
     """
-    lock(tx, who, ids)
-    statement = _SELECT.where(tx.any_of(payments.c.id, sorted(ids), "ids"), _past_due(tx))
-    return [record(row) for row in tx.rows(statement.order_by(payments.c.id))]
+    del who
+    named = tx.any_of(payments.c.id, sorted(set(ids)), "ids")
+    if not tx.on_sqlite:
+        tx.rows(sa.select(payments.c.id).where(named).order_by(payments.c.id).with_for_update())
+    over = sa.and_(payments.c.due_at <= tx.now, _ends(tx), ~_HELD)
+    return [record(row) for row in tx.rows(_SELECT.where(named, over).order_by(payments.c.id))]
 
 
 _TAKE_SLOTS = sa.text(

@@ -161,7 +161,7 @@ def _payments() -> None:
     op.create_index(
         "ix_payments_due",
         "payments",
-        ["due_at"],
+        ["due_at", "id"],
         unique=False,
         sqlite_where=sa.text("due_at IS NOT NULL"),
         postgresql_where=sa.text("due_at IS NOT NULL"),
