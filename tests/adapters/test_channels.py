@@ -142,6 +142,7 @@ def test_without_a_server_there_are_no_addresses(tmp_path) -> None:
     }
 
 
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # of a plug of Apprise
 async def test_apprise_reaches_a_service_and_its_url_is_never_shown(tmp_path) -> None:
     got: list[dict] = []
 
@@ -171,6 +172,7 @@ async def test_apprise_reaches_a_service_and_its_url_is_never_shown(tmp_path) ->
         await runner.cleanup()
 
 
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # of a plug of Apprise
 async def test_a_url_apprise_does_not_know_is_said_to_be(tmp_path) -> None:
     channel = channels(tmp_path, alert_urls="nonsense://x")["apprise"]
     [address] = channel.addresses()

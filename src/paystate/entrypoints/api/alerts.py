@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query
+from pydantic import ConfigDict
 from starlette.responses import Response
 
 from paystate.domain import alerts
@@ -30,6 +31,8 @@ class AlertsQuery(PageQuery):
 
 class ResolveIn(In):
     """Why it is over."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "The bank has put it right."}]})
 
     reason: Reference
 
@@ -123,7 +126,7 @@ async def resolve(call: Current, alert_id: AlertId, body: ResolveIn) -> Response
     return replayable(await write_once(call, work))
 
 
-@routes.post("/test", **operation("testAlerts", OWNER, TriedOut))
+@routes.post("/test", **operation("testAlerts", OWNER, TriedOut), include_in_schema=False)
 async def try_all(call: Current) -> Response:
     """Tell every address that this is a trial; for the owner of the installation."""
     return answer(TriedOut(addresses=await try_channels(call.ctx, actor=call.caller.actor)))
