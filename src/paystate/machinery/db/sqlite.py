@@ -19,10 +19,12 @@ from paystate.machinery.db.transaction import Tx
 GROUP_FUNCTIONS = 100
 GROUP_SECONDS = 0.020
 QUEUE_LIMIT = 2_000
-BUSY_RETRIES = 5
+BUSY_RETRIES = 3
 CONNECT_TRIES = 100
 CONNECT_PAUSE_SECONDS = 0.05
-BUSY_TIMEOUT_MS = 5_000
+BUSY_TIMEOUT_MS = 1_000
+"""With its retries four seconds: so long somebody else's hand on the file (a copy, a console) delays a write."""
+
 READ_CONNECTIONS = 8
 SAFE_VERSION = (3, 51, 3)
 """Below this, two writing connections can corrupt the WAL (F2); we keep to one, and warn."""
@@ -142,9 +144,15 @@ class SqliteWriter:
         if len(jobs) == 1:
             _alone(conn, dbapi, jobs[0], self._make_tx)
             return 1
-        started, count = monotonic(), 0
         try:
             _begin(dbapi)
+        except sqlite3.Error as error:
+            # Nothing ran, and nothing would run alone: each would wait as long again.
+            for job in jobs:
+                job.error = _as_unavailable(error)
+            return len(jobs)
+        started, count = monotonic(), 0
+        try:
             for job in jobs:
                 _in_savepoint(conn, dbapi, job, self._make_tx)
                 count += 1
