@@ -4,6 +4,7 @@ from functools import partial
 
 from paystate.domain import alerts
 from paystate.domain.alerts import Alert, AlertState, Delivery, Message, NotSent, delivery_store
+from paystate.flows.answer_alert import TRIAL
 from paystate.flows.context import Context
 from paystate.kit.clock import MINUTE, rfc3339
 from paystate.kit.ids import System
@@ -65,7 +66,9 @@ async def _send(ctx: Context, held: Delivery, alert: Alert) -> None:
 def message_of(held: Delivery, alert: Alert) -> Message:
     """The words of one telling: what, since when, how often, and where to say that somebody looks after it."""
     over = alert.state is AlertState.RESOLVED
-    mark = "over already" if over else "reminder" if held.round else alert.severity.value.lower()
+    mark = "reminder" if held.round else alert.severity.value.lower()
+    if over:
+        mark = "trial" if alert.rule == TRIAL else "over already"
     lines = [
         alert.title,
         "",
