@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from paystate.adapters.channels import load_channels
 from paystate.adapters.providers import load_providers
 from paystate.domain.payments import attempt_store
 from paystate.flows.context import Context, patience_of
@@ -49,6 +50,7 @@ def build_app(settings: Settings, *, clock: Clock | None = None) -> App:
         pacer=MemoryPacer() if settings.is_sqlite else SharedPacer(db),
         patience=patience_of(settings),
         clock=clock or SystemClock(),
+        channels=load_channels(settings),
     )
     return App(settings, db, client, ctx)
 

@@ -94,6 +94,10 @@ async def test_a_scheduler_runs_a_job_and_reads_its_result(web_and_works, clock)
     history = (await web.get("/api/jobs/expired-links/runs?limit=2")).json
     assert ([r["status"] for r in history["data"]], history["hasMore"]) == (["SUCCEEDED", "FAILED"], True)
     assert [j["name"] for j in (await web.get("/api/jobs")).json["data"]] == ["expired-links", "slow"]
+    clock.advance(SECOND)
+    assert (await web.call("DELETE", "/api/jobs/expired-links/runs")).json["stats"]["totalExecutions"] == 0
+    assert (await web.get("/api/jobs/expired-links/runs")).json["data"] == []
+    assert (await web.call("DELETE", "/api/jobs/expired-links/runs", key=None, headers=cron)).status == 401
 
 
 async def test_jobs_are_not_for_anybody(web_and_works) -> None:

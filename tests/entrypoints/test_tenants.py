@@ -8,7 +8,8 @@ import pytest
 from tests import a
 from tests.entrypoints.running_web import WHO, serving
 
-from paystate.domain import cases
+from paystate.domain import alerts, cases
+from paystate.domain.alerts import NewAlert, Severity
 from paystate.domain.cases import NewCase
 from paystate.domain.connections import NewProviderEvent, body_aad, inbox_store
 from paystate.domain.merchants import SCOPES
@@ -23,6 +24,7 @@ PREFIXES = {
     "eventId": "pev",
     "keyId": "key",
     "caseId": "cas",
+    "alertId": "alt",
     "runId": "run",
 }
 PATCHES: dict[str, dict[str, Any]] = {
@@ -30,6 +32,7 @@ PATCHES: dict[str, dict[str, Any]] = {
     "updateCustomer": {"name": "stolen"},
     "updateConnection": {"name": "stolen"},
     "updateJob": {"batchSize": 1},
+    "resolveAlert": {"reason": "stolen"},
 }
 
 
@@ -62,6 +65,8 @@ async def things(web) -> dict[str, str]:
     shop = web.shop
 
     def rest(tx) -> tuple[str, str]:
+        alert = NewAlert("stuck_payments", shop.id, Severity.WARNING, "Stuck", {}, shop.id)
+        alerts.raise_alert(tx, WHO, alert, shop.app.ctx.operators)
         case = NewCase(shop.id, made["id"], None, "late", {}, "accept")
         event_id = new_id("pev", tx.now)
         event = NewProviderEvent(
@@ -79,7 +84,9 @@ async def things(web) -> dict[str, str]:
 
     case_id, event_id = await shop.app.db.write(rest)
     key = (await web.post("/api/api-keys", {"name": "k", "scopes": ["payments:read"]})).json
+    [alert] = (await web.get("/api/alerts")).json["data"]
     return {
+        "alertId": alert["id"],
         "paymentId": made["id"],
         "customerId": made["customerId"],
         "connectionId": shop.connection.id,
@@ -128,7 +135,7 @@ async def test_another_merchants_ids_are_unknown(web) -> None:
         names = re.findall(r"\{(\w+)\}", path)
         if not names or not set(names) <= set(own):
             continue
-        body = PATCHES.get(op["operationId"]) if method == "PATCH" else None
+        body = PATCHES.get(op["operationId"])
         foreign = await web.call(method, filled(path, own), body, key=stranger)
         nobody = await web.call(method, filled(path, unknown), body, key=stranger)
         assert (foreign.status, foreign.code) == (404, "not_found"), (method, path, foreign.text)

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 from paystate.app import App
 from paystate.entrypoints import hooks, pay
 from paystate.entrypoints.api import (
+    alerts,
     api_keys,
     audit_log,
     cases,
@@ -49,6 +50,7 @@ ROUTERS = (
     connections.routes,
     provider_events.routes,
     cases.routes,
+    alerts.routes,
     api_keys.routes,
     audit_log.routes,
     job_routes.routes,

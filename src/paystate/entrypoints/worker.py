@@ -7,17 +7,22 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import paystate.flows
 from paystate.app import App
+from paystate.domain.alerts import NEW_ALERTS
 from paystate.domain.webhooks import NEW_EVENTS
+from paystate.flows.deliver_alerts import deliver_alerts
+from paystate.flows.job_schedules import schedules_of
 from paystate.flows.number_rows import number_rows
+from paystate.flows.report_job_problem import report_job_problem
 from paystate.flows.take_hint import match_late_webhooks
 from paystate.flows.verify_payments import Verifier
 from paystate.kit.clock import monotonic
 from paystate.machinery.db import Database
-from paystate.machinery.jobs import Change, JobEngine
+from paystate.machinery.jobs import JobEngine
 from paystate.machinery.logs import get_logger
 
 GRACE_SECONDS = 10.0
@@ -28,8 +33,8 @@ LONGEST_PAUSE_SECONDS = 30.0
 SOUND_AFTER_SECONDS = 60.0
 """A loop that ran so long without failing starts again without a long pause."""
 
-NUMBER_IDLE_SECONDS = 5.0
-NUMBER_GAP_SECONDS = 1.0
+IDLE_SECONDS = 5.0
+GAP_SECONDS = 1.0
 UNMATCHED_SECONDS = 5.0
 
 log = get_logger(__name__)
@@ -54,14 +59,14 @@ def job_engine(app: App) -> JobEngine:
     """The jobs of this installation as its settings want them; each engine is an owner of its own."""
     load_flows()
     settings = app.settings
-    cleanup = Change(schedule=settings.payment_cleanup_cron, time_zone=settings.time_zone)
     return JobEngine(
         app.db,
         app.ctx,
         owner=f"{socket.gethostname()}:{secrets.token_hex(6)}",
         time_zone=settings.time_zone,
-        overrides={"cleanup-stale-payments": cleanup},
+        overrides=schedules_of(settings),
         kept_runs=settings.job_retention_runs,
+        on_problem=partial(report_job_problem, app.ctx),
     )
 
 
@@ -92,7 +97,8 @@ def duties(app: App, jobs: JobEngine) -> Sequence[Duty]:
     return [
         Duty("verification", verify),
         Duty("jobs", jobs.run_forever),
-        Duty("numbering", _when_woken(app.db, lambda: number_rows(ctx))),
+        Duty("numbering", _when_woken(app.db, NEW_EVENTS, lambda: number_rows(ctx))),
+        Duty("alerts", _when_woken(app.db, NEW_ALERTS, lambda: deliver_alerts(ctx))),
         Duty("late webhooks", _every(UNMATCHED_SECONDS, lambda: match_late_webhooks(ctx))),
     ]
 
@@ -131,7 +137,7 @@ def _every(seconds: float, work: Callable[[], Awaitable[Any]]) -> Body:
     return body
 
 
-def _when_woken(db: Database, work: Callable[[], Awaitable[Any]]) -> Body:
+def _when_woken(db: Database, channel: str, work: Callable[[], Awaitable[Any]]) -> Body:
     """At once when there is something new, at most once a second, and now and then for what woke nobody."""
 
     async def body(stop: asyncio.Event) -> None:
@@ -139,8 +145,8 @@ def _when_woken(db: Database, work: Callable[[], Awaitable[Any]]) -> Body:
         try:
             while not stop.is_set():
                 await work()
-                await rest(stop, NUMBER_GAP_SECONDS)
-                woken = asyncio.ensure_future(db.wakeups.wait(NEW_EVENTS, NUMBER_IDLE_SECONDS))
+                await rest(stop, GAP_SECONDS)
+                woken = asyncio.ensure_future(db.wakeups.wait(channel, IDLE_SECONDS))
                 await asyncio.wait({woken, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 woken.cancel()
         finally:

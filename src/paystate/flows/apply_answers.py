@@ -7,7 +7,7 @@ from operator import itemgetter
 
 from paystate.domain import access, alerts, connections
 from paystate.domain.access import BREAKER_FAILURES, Breaker
-from paystate.domain.alerts import NewAlert, Severity
+from paystate.domain.alerts import Address, NewAlert, Severity
 from paystate.domain.connections import Connection
 from paystate.domain.payments import Attempt, Outcome, attempt_store
 from paystate.flows.claim_attempts import WHO
@@ -99,11 +99,11 @@ async def _note_connections(ctx: Context, batch: Sequence[Asked]) -> None:
         for connection_id, reason in sorted(refused.items()):
             if connections.park(tx, WHO, connection_id, reason):
                 parked = connections.get_connection(tx, WHO, connection_id)
-                alerts.raise_alert(tx, WHO, _credentials_alert(parked, reason))
+                alerts.raise_alert(tx, WHO, credentials_alert(parked, reason), ctx.operators)
         for connection_id, wait in sorted(waits.items()):
             attempt_store.postpone_connection(tx, WHO, connection_id, Instant(tx.now + (wait or 0)))
         for (_, word), attempt in sorted(unknown.items(), key=itemgetter(0)):
-            alerts.raise_alert(tx, WHO, _unknown_alert(attempt, word))
+            alerts.raise_alert(tx, WHO, _unknown_alert(attempt, word), ctx.operators)
 
     await ctx.db.write(write)
     for connection_id, reason in refused.items():
@@ -129,11 +129,11 @@ async def _note_health(ctx: Context, batch: Sequence[Asked]) -> None:
         if i not in answered and (i in health.breakers or health.failures[i] >= BREAKER_FAILURES)
     }
     if answered or down:
-        await ctx.db.write(partial(_switch_breakers, down, answered))
+        await ctx.db.write(partial(_switch_breakers, down, answered, ctx.operators))
         health.breakers = {i: b for i, b in health.breakers.items() if i not in answered}
 
 
-def _switch_breakers(down: dict[str, str], answered: set[str], tx: Tx) -> None:
+def _switch_breakers(down: dict[str, str], answered: set[str], operators: Sequence[Address], tx: Tx) -> None:
     known = connections.get_many(tx, WHO, [*down, *answered])
     for connection_id in sorted(answered):
         if access.close_breaker(tx, WHO, connection_id):
@@ -142,7 +142,8 @@ def _switch_breakers(down: dict[str, str], answered: set[str], tx: Tx) -> None:
     for connection_id, reason in sorted(down.items()):
         opened = access.trip(tx, WHO, known[connection_id], reason)
         if opened is not None and opened.trips == 1:
-            alerts.raise_alert(tx, WHO, _down_alert(known[connection_id], reason, opened.opened_at))
+            down_alert = _down_alert(known[connection_id], reason, opened.opened_at)
+            alerts.raise_alert(tx, WHO, down_alert, operators)
             log.error("provider_down", connection_id=connection_id, reason=reason)
 
 
@@ -173,7 +174,8 @@ def _unknown_alert(attempt: Attempt, word: str) -> NewAlert:
     )
 
 
-def _credentials_alert(connection: Connection, reason: str) -> NewAlert:
+def credentials_alert(connection: Connection, reason: str) -> NewAlert:
+    """Of a connection whose credentials its provider refuses."""
     return NewAlert(
         rule=CREDENTIALS_REFUSED,
         subject=connection.id,

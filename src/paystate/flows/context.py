@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from paystate.domain.access import Breaker
+from paystate.domain.alerts import Address, Channel
 from paystate.domain.connections import Connection, secrets_aad
 from paystate.domain.payments import Patience
 from paystate.domain.payments.port import Account, AsksByTrace, Paced, Provider, able
@@ -47,6 +48,9 @@ class Context:
     health: Health = field(default_factory=Health)
     """What this process knows of providers that do not answer."""
 
+    channels: Mapping[str, Channel] = field(default_factory=dict)
+    """Ways of telling operators, by name."""
+
     _accounts: "OrderedDict[tuple[str, int], Account]" = field(default_factory=OrderedDict)
 
     def provider(self, name: str) -> Provider:
@@ -59,6 +63,11 @@ class Context:
                 code="provider_not_configured",
                 available=sorted(self.providers),
             ) from None
+
+    @property
+    def operators(self) -> list[Address]:
+        """Everybody who is told of alerts."""
+        return [Address(name, to) for name, channel in self.channels.items() for to in channel.addresses()]
 
     @property
     def traced(self) -> frozenset[str]:

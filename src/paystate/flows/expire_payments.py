@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from paystate.domain import access, cases, connections
+from paystate.domain import access, alerts, cases, connections
+from paystate.domain.alerts import NewAlert, Severity
 from paystate.domain.cases import NewCase
 from paystate.domain.payments import Patience, Payment, State, Step, Trigger, attempt_store, store
 from paystate.domain.payments.states import PENDING
@@ -23,6 +24,7 @@ from paystate.machinery.logs import get_logger
 BATCH = 1_000
 MAX_BATCHES = 2_000
 ERRORS_SHOWN = 20
+LARGE_CLEANUP = "large_cleanup"
 BEFORE_COMMIT = declare("expire.before_commit", "a batch is expired, the commit has not begun")
 WHO = System("expiry of payments whose time is over")
 log = get_logger(__name__)
@@ -76,7 +78,22 @@ async def cleanup_stale_payments(ctx: Context, run: Run) -> dict[str, Any]:
     sweep = await expire_payments(ctx, actor=f"job:{run.id}")
     if sweep.expired > ctx.settings.payment_cleanup_alert_expired:
         log.warning("cleanup_expired_many", expired=sweep.expired, count=sweep.found)
+    await ctx.db.write(partial(_alert_large_cleanup, ctx, sweep, run.id))
     return _counted(sweep)
+
+
+def _alert_large_cleanup(ctx: Context, sweep: Sweep, run_id: str, tx: Tx) -> None:
+    """Many payments at once that nobody paid (C6); over with the next cleanup that finds few."""
+    limit = ctx.settings.payment_cleanup_alert_expired
+    if sweep.expired <= limit:
+        alerts.resolve_alert(
+            tx, WHO, f"{LARGE_CLEANUP}:installation", by="job:cleanup-stale-payments: few again"
+        )
+        return
+    detail = {"expired": sweep.expired, "limit": limit, "runId": run_id}
+    title = f"One cleanup expired {sweep.expired} payments"
+    new = NewAlert(LARGE_CLEANUP, "installation", Severity.WARNING, title, detail)
+    alerts.raise_alert(tx, WHO, new, ctx.operators)
 
 
 def _counted(sweep: Sweep) -> dict[str, Any]:

@@ -98,6 +98,28 @@ def _zone(value: Any) -> Any:
     return value
 
 
+def _secrets(value: Any) -> Any:
+    """Texts apart by spaces: a comma may be part of a URL."""
+    parts = value.split() if isinstance(value, str) else value
+    return [_secret(part) for part in parts]
+
+
+def _alert_urls(value: Any) -> Any:
+    urls = _secrets(value)
+    if any(isinstance(url, Secret) and not urlsplit(url.reveal()).scheme for url in urls):
+        raise ValueError("Apprise URLs are expected, apart by spaces, such as ntfys://topic")
+    return urls
+
+
+def _smtp_url(value: Any) -> Any:
+    secret = _secret(value)
+    if isinstance(secret, Secret):
+        parts = urlsplit(secret.reveal())
+        if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.path not in ("", "/"):
+            raise ValueError("use smtps://user:password@host or smtp://user:password@host:587")
+    return secret
+
+
 Texts = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Networks = Annotated[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], BeforeValidator(_networks)]
 Email = Annotated[str, BeforeValidator(_email)]
@@ -110,3 +132,5 @@ Region = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 DatabaseUrl = Annotated[Secret, BeforeValidator(_database)]
 KeyText = Annotated[Secret, BeforeValidator(_key_ring)]
 CronSecret = Annotated[Secret, BeforeValidator(_cron_secret)]
+AlertUrls = Annotated[tuple[Secret, ...], BeforeValidator(_alert_urls)]
+SmtpUrl = Annotated[Secret, BeforeValidator(_smtp_url)]

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from paystate.kit.errors import PaystateError
 from paystate.machinery.secrets import KeyRing, Secret, generate_key_text
 from paystate.machinery.setting_values import (
+    AlertUrls,
     Cron,
     CronSecret,
     DatabaseUrl,
@@ -29,6 +30,7 @@ from paystate.machinery.setting_values import (
     Rate,
     RateLimit,
     Region,
+    SmtpUrl,
     Texts,
     Zone,
 )
@@ -85,15 +87,26 @@ class Settings(BaseModel):
     default_region: Region | None = Field(None, description="Country of phone numbers in national form for merchants without one.")
     support_email: Email | None = Field(None, description="Address that pages and messages name for questions.")
     alert_emails: Emails = Field((), description="Addresses of the operators who are alerted.")
+    alert_urls: AlertUrls = Field((), description="Apprise URLs that are told of alerts too (Slack, Discord, ntfy …), apart by spaces.")
+    smtp_url: SmtpUrl | None = Field(None, description="The mail server: smtps://user:password@host, or smtp://… for STARTTLS.")
+    email_from: Email | None = Field(None, description="Sender of e-mails; by default paystate@ the host of the public address.")
     refuse_card_numbers: bool = Field(default=True, description="Refuse texts that contain what looks like a card number.")
 
     payment_cleanup_interval_minutes: int = Field(30, ge=1, le=10_080, description="Age at which a pending payment of a bundle is stale.")
     payment_cleanup_cron: Cron = Field("*/15 * * * *", description="When the cleanup of stale payments runs.")
+    expired_links_cron: Cron = Field("*/5 * * * *", description="When links past their time are swept.")
+    stuck_payments_cron: Cron = Field("*/15 * * * *", description="When stuck payments are looked for.")
+    check_pending_payments_cron: Cron = Field("20 * * * *", description="When payments that wait for long are asked about again.")
+    decline_unpaid_orders_cron: Cron = Field("50 * * * *", description="When orders unpaid for long are declined.")
+    refresh_provider_tokens_cron: Cron = Field("* * * * *", description="When access tokens of providers are renewed.")
+    check_alerts_cron: Cron = Field("*/5 * * * *", description="When the rules of alerts are looked at.")
     payment_cleanup_alert_expired: int = Field(10, ge=1, description="Alert when one cleanup expires more payments than this.")
     pending_verification_limit_minutes: int = Field(120, ge=1, description="Age at which a payment in verification is expired or reopened.")
     pending_verification_alert_minutes: int = Field(30, ge=1, description="Age at which a payment in verification is listed and alerted.")
     unanswered_limit_hours: int = Field(24, ge=1, description="How long a silent provider is asked before the payment goes to manual review.")
     stuck_payment_minutes: int = Field(60, ge=1, description="Age at which an open payment with a live attempt is reported as stuck.")
+    webhooks_silent_hours: int = Field(6, ge=1, le=720, description="Alert when a connection that sent webhooks sends none for so long while payments are settled.")
+    case_alert_hours: int = Field(24, ge=1, le=720, description="Alert when a case waits for a person for so long.")
     page_timeout_minutes: int = Field(15, ge=1, le=1440, description="How long a pay page stays usable without reloading.")
     order_first_check_hours: int = Field(24, ge=1, description="Age at which the unpaid payment of an order with a payee is checked.")
     order_decline_hours: int = Field(48, ge=1, description="Age at which an unpaid order with a payee is declined.")

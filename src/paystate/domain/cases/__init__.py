@@ -1,7 +1,17 @@
 """Cases: what only a person can decide, with evidence and a suggested action."""
 
 from paystate.domain.cases.rules import CaseState, NewCase, fingerprint
-from paystate.domain.cases.store import Case, count_open, get_case, list_cases, open_cases, resolve, snooze
+from paystate.domain.cases.store import (
+    Case,
+    count_open,
+    get_case,
+    list_cases,
+    open_about,
+    open_cases,
+    resolve,
+    snooze,
+    waiting_since,
+)
 
 __all__ = [
     "Case",
@@ -11,7 +21,9 @@ __all__ = [
     "fingerprint",
     "get_case",
     "list_cases",
+    "open_about",
     "open_cases",
     "resolve",
     "snooze",
+    "waiting_since",
 ]

@@ -1,6 +1,6 @@
 """All SQL of cases; every query is fenced by its merchant."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -78,6 +78,26 @@ def count_open(tx: Tx, who: Who) -> int:
         sa.select(sa.func.count()).select_from(cases).where(cases.c.state == CaseState.OPEN, _own(who))
     )
     return int(tx.execute(statement).scalar_one())
+
+
+def open_about(tx: Tx, who: System, reasons: Collection[str], *, limit: int) -> list[Case]:
+    """Open cases of these reasons, the oldest first."""
+    del who
+    c = cases.c
+    found = sa.select(*_COLUMNS).where(c.state == CaseState.OPEN, c.reason.in_(sorted(reasons)))
+    return [_case(row) for row in tx.rows(found.order_by(c.id).limit(limit))]
+
+
+def waiting_since(tx: Tx, who: System, *, before: Instant) -> list[tuple[MerchantId, int, Instant]]:
+    """Merchants with cases that were opened before that moment, still open and not snoozed: how many, the oldest."""
+    del who
+    c = cases.c
+    awake = sa.or_(c.snoozed_until.is_(None), c.snoozed_until <= tx.now)
+    counted = sa.select(c.merchant_id, sa.func.count(), sa.func.min(c.created_at)).where(
+        c.state == CaseState.OPEN, c.created_at <= before, awake
+    )
+    rows = tx.rows(counted.group_by(c.merchant_id).order_by(c.merchant_id))
+    return [(MerchantId(row[0]), int(row[1]), Instant(row[2])) for row in rows]
 
 
 def resolve(tx: Tx, who: Who, case_id: str, *, resolution: str, actor: str, reason: str) -> Case:

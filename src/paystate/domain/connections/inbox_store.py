@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from paystate.domain.connections.model import provider_events
-from paystate.domain.connections.rules import EventState
+from paystate.domain.connections.model import connections, provider_events
+from paystate.domain.connections.rules import ConnectionState, EventState
 from paystate.kit.clock import Instant
 from paystate.kit.errors import NotFound
 from paystate.kit.ids import MerchantId, System, Who
@@ -204,3 +204,14 @@ def _event(row: sa.Row[Any]) -> ProviderEvent:
     return ProviderEvent(
         **{**values, "state": EventState(values["state"]), "named": msgspec.json.decode(values["named"])}
     )
+
+
+def last_authentic(tx: Tx, who: System) -> dict[str, Instant]:
+    """When the last message with a right signature came, for each ACTIVE connection that ever sent one."""
+    del who
+    e, c = provider_events.c, connections.c
+    ours = sa.and_(e.merchant_id == c.merchant_id, e.connection_id == c.id, e.authentic)
+    # By the index on (merchant, id), backwards: the first row that fits is the last that came.
+    newest = sa.select(e.received_at).where(ours).order_by(e.id.desc()).limit(1).scalar_subquery()
+    found = sa.select(c.id, newest).where(c.state == ConnectionState.ACTIVE.value)
+    return {row[0]: Instant(row[1]) for row in tx.rows(found) if row[1] is not None}

@@ -132,6 +132,13 @@ def get_many(tx: Tx, who: Who, ids: Sequence[str]) -> dict[str, Connection]:
     return {row.id: _connection(row) for row in found}
 
 
+def parked(tx: Tx, who: System) -> Sequence[Connection]:
+    """Connections that are not used until somebody acts, the oldest first."""
+    state = connections.c.state == ConnectionState.PARKED
+    found = sa.select(connections).where(state, _own(who)).order_by(connections.c.id).limit(ACTIVE_LIMIT)
+    return [_connection(row) for row in tx.rows(found)]
+
+
 def active_ids() -> sa.Select[Any]:
     """The ids of every ACTIVE connection, to be joined by who works for all merchants."""
     return sa.select(connections.c.id).where(connections.c.state == ConnectionState.ACTIVE)

@@ -20,6 +20,12 @@ orders = sa.Table(
     sa.Column("quantity", sa.Integer, nullable=False, comment="tickets to issue"),
     sa.Column("created_at", micros, nullable=False),
     sa.UniqueConstraint("id", "merchant_id"),
+    sa.Index(
+        "ix_orders_pending",
+        "id",
+        sqlite_where=sa.text("state = 'PENDING'"),
+        postgresql_where=sa.text("state = 'PENDING'"),
+    ),
 )
 
 fulfilments = sa.Table(

@@ -247,6 +247,20 @@ def live_past_due(tx: Tx, who: System, payment_ids: Sequence[str]) -> list[Attem
     return [record(row) for row in tx.rows(_fenced(statement, who).order_by(c.id))]
 
 
+def long_pending(tx: Tx, who: System, *, before: Instant, after: str, limit: int) -> list[Attempt]:
+    """Attempts under way of pending payments that were opened before that moment, by id (E2)."""
+    del who
+    c = attempts.c
+    statement = _SELECT.join(payments, payments.c.id == c.payment_id).where(
+        payments.c.state.in_([s.value for s in sorted(PENDING)]),
+        payments.c.opened_at <= before,
+        c.state.in_([*_OFFERED, AttemptState.WATCHED.value]),
+        c.next_check_at.is_not(None),
+        c.id > after,
+    )
+    return [record(row) for row in tx.rows(statement.order_by(c.id).limit(limit))]
+
+
 def unheard_past_due(
     tx: Tx, who: System, payment_ids: Sequence[str], *, before: Instant, active: sa.SelectBase
 ) -> list[Attempt]:

@@ -85,6 +85,12 @@ payments = sa.Table(
         postgresql_where=sa.text("due_at IS NOT NULL"),
     ),
     sa.Index("ix_payments_list", "merchant_id", "id"),
+    sa.Index(
+        "ix_payments_order_id",
+        "order_id",
+        sqlite_where=sa.text("order_id IS NOT NULL"),
+        postgresql_where=sa.text("order_id IS NOT NULL"),
+    ),
     sa.Index("ix_payments_customer", "customer_id", "state"),
     sa.Index("ix_payments_slot", "merchant_id", "slot"),
 )

@@ -199,6 +199,13 @@ def lock_due_without_attempt(tx: Tx, who: System, ids: Sequence[str]) -> list[Pa
     return [record(row) for row in tx.rows(_SELECT.where(named, over).order_by(payments.c.id))]
 
 
+def of_orders(tx: Tx, who: System, order_ids: Sequence[str]) -> list[Payment]:
+    """Every payment for these orders, in any state, by id."""
+    del who
+    wanted = tx.any_of(payments.c.order_id, sorted(order_ids), "order_ids")
+    return [record(row) for row in tx.rows(_SELECT.where(wanted).order_by(payments.c.id))]
+
+
 _TAKE_SLOTS = sa.text(
     "SELECT pg_advisory_xact_lock(h) FROM "
     "(SELECT hashtextextended(s, 0) AS h FROM unnest(CAST(:slots AS text[])) AS s ORDER BY 1) AS sorted"

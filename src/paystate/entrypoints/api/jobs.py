@@ -42,6 +42,13 @@ class JobPatch(In):
         return self
 
 
+class ProgressOut(Out):
+    """How far a run is, in items of its own."""
+
+    done: int
+    total: int
+
+
 class RunOut(Out):
     """One run of a job."""
 
@@ -54,8 +61,7 @@ class RunOut(Out):
     duration_ms: int | None
     result: dict[str, Any] | None
     error: str | None
-    progress_done: int | None
-    progress_total: int | None
+    progress: ProgressOut | None
     replay_of: str | None
     attempts: int
     created_at: str
@@ -183,6 +189,23 @@ async def history(call: Current, name: JobName, query: Annotated[PageQuery, Quer
     return page_answer(call, "job-runs", await call.db.read(look), run_out)
 
 
+@routes.delete(
+    "/jobs/{name}/runs", **operation("clearJobRuns", JOBS, JobOut, "not_found", "jobs_unavailable")
+)
+async def clear(call: Current, name: JobName) -> Response:
+    """Start its history and statistics afresh; the audit log keeps who did so."""
+    engine = await _engine(call)
+
+    def work(tx: Tx) -> JobOut:
+        before = engine.catalogue.one(tx, name)
+        engine.catalogue.clear_history(tx, name)
+        counted = {"succeeded": before.succeeded_count, "failed": before.failed_count}
+        call.note(tx, "job.history_cleared", name, before=counted)
+        return _one(engine, name, tx)
+
+    return answer(await call.db.write(work))
+
+
 @routes.post(
     "/job-runs/{runId}/replay",
     **operation(
@@ -243,12 +266,17 @@ def run_out(run: RunView) -> RunOut:
         duration_ms=run.duration_ms,
         result=None if run.result is None else dict(run.result),
         error=run.error,
-        progress_done=run.progress_done,
-        progress_total=run.progress_total,
+        progress=_progress(run),
         replay_of=run.replay_of,
         attempts=run.attempts,
         created_at=rfc3339(run.created_at),
     )
+
+
+def _progress(run: RunView) -> ProgressOut | None:
+    if run.progress_done is None or run.progress_total is None:
+        return None
+    return ProgressOut(done=run.progress_done, total=run.progress_total)
 
 
 def _job_out(current: CurrentJob, figures: JobStats) -> JobOut:

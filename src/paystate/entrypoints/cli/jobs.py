@@ -4,11 +4,12 @@ from typing import Annotated, Any
 
 import typer
 
+from paystate.entrypoints.cli.follow_run import follow
 from paystate.entrypoints.cli.frame import Answer, DataDir, Json, print_pairs, print_table, terminal
 
 group = typer.Typer(
     name="jobs",
-    help="Background jobs: list, run, history, stats, replay, enable, disable.",
+    help="Background jobs: list, run, history, stats, replay, set, enable, disable, clear.",
     no_args_is_help=True,
 )
 Name = Annotated[str, typer.Argument(help="The name of the job, as `jobs list` shows it.")]
@@ -24,9 +25,9 @@ def list_jobs(*, data_dir: DataDir = None, as_json: Json = False) -> None:
 
 @group.command()
 def run(*, name: Name, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Run a job now and wait for it, at most 30 seconds."""
+    """Run a job now and wait for its end; on a terminal a bar shows how far it is."""
     with terminal(data_dir, as_json) as t:
-        t.tell(t.ask("jobs.run", job=name), _show_run)
+        t.tell(follow(t, "jobs.run", job=name), _show_run)
 
 
 @group.command()
@@ -58,7 +59,7 @@ def replay(
 ) -> None:
     """Run the job of a failed run again."""
     with terminal(data_dir, as_json) as t:
-        t.tell(t.ask("jobs.replay", run=run_id), _show_run)
+        t.tell(follow(t, "jobs.replay", run=run_id), _show_run)
 
 
 @group.command()
@@ -73,6 +74,31 @@ def disable(*, name: Name, data_dir: DataDir = None, as_json: Json = False) -> N
     """Keep a job from running; what it misses is not caught up."""
     with terminal(data_dir, as_json) as t:
         t.tell(t.ask("jobs.disable", job=name), lambda job: print(f"{job['name']} is disabled."))
+
+
+@group.command("set")
+def set_job(
+    *,
+    name: Name,
+    schedule: Annotated[str | None, typer.Option("--schedule", help="Five cron fields: */15 * * * *")] = None,
+    time_zone: Annotated[str | None, typer.Option("--time-zone", help="Such as Africa/Johannesburg.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Items of one step.")] = None,
+    timeout: Annotated[int | None, typer.Option("--timeout", help="Seconds a run may take.")] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Change when or how a job runs; a new schedule counts from now."""
+    with terminal(data_dir, as_json) as t:
+        wanted = {"schedule": schedule, "timeZone": time_zone, "batchSize": batch_size}
+        answer = t.ask("jobs.set", job=name, timeoutSeconds=timeout, **wanted)
+        t.tell(answer, lambda job: print(f"{job['name']} runs at {job['schedule']} ({job['timeZone']})."))
+
+
+@group.command()
+def clear(*, name: Name, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Start the history and the statistics of a job afresh."""
+    with terminal(data_dir, as_json) as t:
+        t.tell(t.ask("jobs.clear", job=name), lambda job: print(f"{job['name']} starts its history afresh."))
 
 
 def _show_list(answer: Answer) -> None:

@@ -5,7 +5,8 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from paystate.app import App
-from paystate.domain import connections
+from paystate.domain import alerts, connections
+from paystate.domain.alerts import Severity
 from paystate.domain.connections import ConnectionState
 from paystate.entrypoints.operations.declare import Answer, Order, operation
 from paystate.kit.clock import SECOND, SystemClock
@@ -54,6 +55,7 @@ async def examine(app: App, order: Examine) -> Answer:
         if schema.level is Level.OK:
             checks += await _database_checks(app)
             checks += await _connection_checks(app, go_live=order.go_live)
+            checks.append(await _standing_alerts(app))
     except Unavailable as error:
         advice = "Check PAYSTATE_DATABASE_URL and the server."
         checks.append(Check("database", Level.PROBLEM, error.detail, advice))
@@ -116,9 +118,23 @@ def _proxies(settings: Settings) -> Check:
 
 
 def _alerts(settings: Settings, wrong: Level) -> Check:
-    if settings.alert_emails and settings.support_email:
-        return Check("who is told", Level.OK, f"{len(settings.alert_emails)} operators")
-    return Check("who is told", wrong, "nobody", "Set PAYSTATE_ALERT_EMAILS and PAYSTATE_SUPPORT_EMAIL.")
+    if settings.alert_emails and settings.smtp_url is None:
+        advice = "Set PAYSTATE_SMTP_URL, or remove PAYSTATE_ALERT_EMAILS: no e-mail can be sent."
+        return Check("who is told", wrong, "nobody", advice)
+    told = len(settings.alert_emails) + len(settings.alert_urls)
+    if told and settings.support_email:
+        return Check("who is told", Level.OK, f"{told} addresses of operators")
+    advice = "Set PAYSTATE_ALERT_EMAILS or PAYSTATE_ALERT_URLS, and PAYSTATE_SUPPORT_EMAIL."
+    return Check("who is told", wrong, "the log only" if not told else "no address for customers", advice)
+
+
+async def _standing_alerts(app: App) -> Check:
+    found = await app.db.read(lambda tx: alerts.count_standing(tx, WHO))
+    if not found:
+        return Check("alerts", Level.OK, "none")
+    told = ", ".join(f"{count} {severity.lower()}" for severity, count in sorted(found.items()))
+    level = Level.PROBLEM if Severity.CRITICAL.value in found else Level.WARNING
+    return Check("alerts", level, told, "Run: paystate alerts list")
 
 
 async def _database_checks(app: App) -> list[Check]:

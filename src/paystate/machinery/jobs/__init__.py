@@ -6,7 +6,7 @@ A schedule's tick is a unique row, a run is held by a lease with a claim number,
 from paystate.machinery.jobs.catalogue import Catalogue, Change, Current
 from paystate.machinery.jobs.declare import Job, Run, Trigger, job, registry
 from paystate.machinery.jobs.engine import JobEngine, JobProblem, log_problem
-from paystate.machinery.jobs.history import Health, JobStats, RunView, one_run, runs, stats
+from paystate.machinery.jobs.history import Health, JobStats, RunView, one_run, running, runs, stats
 
 __all__ = [
     "Catalogue",
@@ -24,6 +24,7 @@ __all__ = [
     "log_problem",
     "one_run",
     "registry",
+    "running",
     "runs",
     "stats",
 ]

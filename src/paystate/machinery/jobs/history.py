@@ -76,6 +76,12 @@ def one_run(tx: Tx, run_id: str) -> RunView:
     return _view(row)
 
 
+def running(tx: Tx) -> list[RunView]:
+    """Runs that somebody works on now."""
+    found = sa.select(job_runs).where(job_runs.c.state == RUNNING).order_by(job_runs.c.id)
+    return [_view(row) for row in tx.rows(found)]
+
+
 def runs(tx: Tx, name: str, page: PageRequest) -> Page[RunView]:
     """Runs of a job, newest first, without those before the last clearing."""
     shown = _shown(name)

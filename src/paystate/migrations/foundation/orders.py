@@ -30,6 +30,14 @@ def _orders() -> None:
         ),
         sa.CheckConstraint("amount > 0 AND amount <= 1000000000000000", name=op.f("ck_orders_amount_range")),
     )
+    op.create_index(
+        "ix_orders_pending",
+        "orders",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'PENDING'"),
+        postgresql_where=sa.text("state = 'PENDING'"),
+    )
 
 
 def _fulfilments() -> None:

@@ -167,6 +167,14 @@ def _payments() -> None:
         postgresql_where=sa.text("due_at IS NOT NULL"),
     )
     op.create_index("ix_payments_list", "payments", ["merchant_id", "id"], unique=False)
+    op.create_index(
+        "ix_payments_order_id",
+        "payments",
+        ["order_id"],
+        unique=False,
+        sqlite_where=sa.text("order_id IS NOT NULL"),
+        postgresql_where=sa.text("order_id IS NOT NULL"),
+    )
     op.create_index("ix_payments_slot", "payments", ["merchant_id", "slot"], unique=False)
 
 
