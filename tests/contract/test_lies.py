@@ -6,6 +6,7 @@ import pytest
 
 from paystate.domain.payments import AttemptState, Outcome, State
 from paystate.kit.ids import new_provider_reference
+from paystate.kit.money import EXPONENTS
 from paystate.simulators.till import Lie
 from tests.contract.found import AMOUNT, DIALECTS, PROVIDERS, currencies, one_database
 
@@ -78,3 +79,16 @@ async def test_more_than_was_asked_for_is_over_and_less_is_partial(world) -> Non
         after = await world.now(payment)
         assert (after.partial, after.over) == flags
         assert after.state is State.REVIEW
+
+
+@pytest.mark.parametrize("provider", [n for n in PROVIDERS if "currency" not in DIALECTS[n].untold])
+async def test_money_that_nobody_takes_there_is_never_a_payment(world) -> None:
+    """Not only another currency of theirs: one that was never on offer, as a token of no value would be."""
+    taken = currencies(world.name)
+    foreign = next((c for c in EXPONENTS if c not in taken), taken[1])
+    for currency in (taken[0], taken[-1]):
+        payment, attempt = await world.at_the_till(currency=currency)
+        await world.sandbox.outcome(attempt, "pay", currency=foreign)
+        await world.heard_and_looked()
+        assert await world.state(payment) in (State.REVIEW, State.OPEN, State.PENDING_VERIFICATION)
+    await world.nothing_is_proved()
