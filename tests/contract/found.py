@@ -69,6 +69,10 @@ def port_account(adapter: Provider, fields: Mapping[str, str], **known: Any) -> 
     return Account("con_1", **whose, settings=settings, secrets=secrets)
 
 
+one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For cases that only an adapter decides: the database would not see a difference."""
+
+
 def takes(adapter: Provider, money: Money) -> bool:
     try:
         adapter.check(money)

@@ -8,7 +8,17 @@ from paystate.flows.add_connection import add_connection, check_connection
 from paystate.kit.errors import Conflict, Refused
 from paystate.kit.money import EXPONENTS, Money
 from paystate.simulators import simulator_names
-from tests.contract.found import ADAPTERS, AMOUNT, DIALECTS, PROVIDERS, currencies, each, port_account, takes
+from tests.contract.found import (
+    ADAPTERS,
+    AMOUNT,
+    DIALECTS,
+    PROVIDERS,
+    currencies,
+    each,
+    one_database,
+    port_account,
+    takes,
+)
 
 LINK = "https://shop.test/x"
 WRONG = [(name, field) for name in PROVIDERS for field in DIALECTS[name].wrong_fields]
@@ -31,6 +41,7 @@ def test_what_a_simulator_says_fits_the_adapter(name: str) -> None:
     assert all(reason for reason in dialect.untold.values())
 
 
+@one_database
 @each(PROVIDERS)
 async def test_the_provider_says_whose_credentials_these_are(world) -> None:
     assert world.connection.account
@@ -46,6 +57,7 @@ async def test_the_provider_says_whose_credentials_these_are(world) -> None:
     assert not sealed & set(world.connection.settings)
 
 
+@one_database
 @pytest.mark.parametrize(("provider", "field"), WRONG)
 async def test_wrong_credentials_name_the_field_and_what_was_answered(world, field: str) -> None:
     fields = (await world.sandbox.control("connection", method="GET"))["fields"]

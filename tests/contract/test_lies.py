@@ -7,7 +7,7 @@ import pytest
 from paystate.domain.payments import AttemptState, Outcome, State
 from paystate.kit.ids import new_provider_reference
 from paystate.simulators.till import Lie
-from tests.contract.found import AMOUNT, DIALECTS, PROVIDERS, currencies
+from tests.contract.found import AMOUNT, DIALECTS, PROVIDERS, currencies, one_database
 
 LIES = get_args(Lie)
 TOLD = [(name, lie) for name in PROVIDERS for lie in LIES if lie not in DIALECTS[name].untold]
@@ -54,6 +54,7 @@ async def test_a_lie_is_a_case_and_never_a_payment(world, lie: str) -> None:
     await world.each_move_is_told_once(payment)
 
 
+@one_database
 @pytest.mark.parametrize(("provider", "lie"), UNTOLD)
 async def test_a_lie_that_no_answer_can_tell_is_really_not_to_be_seen(world, lie: str) -> None:
     """The answer is as of an honest payment, or as before it: if it ever shows, it is to be a case like the others."""

@@ -12,7 +12,7 @@ from paystate.domain.payments.port import (
     Refunds,
 )
 from paystate.kit.money import Money
-from tests.contract.found import AMOUNT, PROVIDERS, each, having
+from tests.contract.found import AMOUNT, PROVIDERS, each, having, one_database
 
 PART = 4_500
 LOST = ("act_then_drop", "outage")
@@ -84,6 +84,7 @@ async def paid(world):
     return payment, await world.attempt(payment), verdict
 
 
+@one_database
 @pytest.mark.parametrize("kind", LOST)
 @each(having(Refunds))
 async def test_a_refund_whose_answer_got_lost_is_made_once(world, kind: str) -> None:
@@ -102,6 +103,7 @@ async def test_a_refund_whose_answer_got_lost_is_made_once(world, kind: str) -> 
     assert [refund.refund_id for refund in listed] == [answer.refund_id]
 
 
+@one_database
 @each(having(Refunds))
 async def test_two_refunds_are_two_and_show_in_the_next_answer(world) -> None:
     payment, attempt, verdict = await paid(world)
@@ -124,6 +126,7 @@ async def test_two_refunds_are_two_and_show_in_the_next_answer(world) -> None:
     assert [c["reason"] for c in await world.rows("SELECT reason FROM cases")] == ["refunded_at_provider"]
 
 
+@one_database
 @each(having(KeepsRefundKeys))
 async def test_the_same_refund_sent_again_is_the_same_refund(world) -> None:
     payment, attempt, verdict = await paid(world)

@@ -25,7 +25,7 @@ from paystate.flows.add_connection import check_connection
 from paystate.kit.clock import SECOND, Instant, SystemClock, as_datetime
 from paystate.kit.ids import new_provider_reference
 from paystate.kit.money import Money
-from tests.contract.found import DIALECTS, PROVIDERS, each, having
+from tests.contract.found import DIALECTS, PROVIDERS, each, having, one_database
 
 WAITS = (State.OPEN, State.PENDING_VERIFICATION)
 SHAPES = 7
@@ -75,6 +75,7 @@ async def test_a_broken_answer_changes_nothing_and_the_next_good_one_pays(world)
     await world.is_paid_once(payment)
 
 
+@one_database
 @each(PROVIDERS)
 async def test_an_answer_that_drips_is_cut_off_at_the_deadline(world, monkeypatch) -> None:
     monkeypatch.setattr(ask_provider, "ASK_SECONDS", 0.3)
@@ -188,6 +189,7 @@ def acts(world, subject, account):
     return calls
 
 
+@one_database
 @each(PROVIDERS)
 async def test_no_call_lets_a_broken_answer_through(world) -> None:
     """Straight at the adapter: whatever comes back, only the port's own words for silence leave it."""
@@ -228,6 +230,7 @@ async def said_when_unknown(world, call) -> object:
     return said if isinstance(said, Verdict) else "silence"
 
 
+@one_database
 @each(having(Refunds))
 async def test_a_broken_answer_to_a_refund_is_silence_or_is_looked_up(world) -> None:
     """Never a refusal, for it may have happened; and what an adapter says was made, is there."""
@@ -246,6 +249,7 @@ async def test_a_broken_answer_to_a_refund_is_silence_or_is_looked_up(world) -> 
         await world.sandbox.heal()
 
 
+@one_database
 @each(PROVIDERS)
 async def test_nobody_is_asked_about_under_a_reference_that_nobody_has(world) -> None:
     """Without an id and with a reference of no payment: not there, or nothing yet; never an end."""
