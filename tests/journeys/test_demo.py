@@ -1,5 +1,6 @@
 """The demo tells the main story on a real server, and cannot tell it when it is not true."""
 
+import re
 import time
 
 import pytest
@@ -31,17 +32,15 @@ async def test_the_demo_ends_with_zero_within_its_time(tmp_path) -> None:
 
 
 @pytest.mark.timeout(150)
-@pytest.mark.parametrize(
-    ("provider", "chapters"),
-    [("stripe", 7), ("sumup", 7), ("paystack", 7), ("flutterwave", 7), ("netcash", 7), ("hedera", 6)],
-)
-async def test_every_provider_has_its_story(tmp_path, provider, chapters) -> None:
+@pytest.mark.parametrize("provider", [name for name in simulator_names() if name != "sandbox"])
+async def test_every_provider_has_its_story(tmp_path, provider) -> None:
     told = await paystate(
         "demo", "--provider", provider, "--data-dir", str(tmp_path / "demo"), env=environment()
     )
     assert told.code == 0, told.out + told.err
-    assert f"All {chapters} chapters hold" in told.out
-    assert told.out.count("→") == chapters
+    held = re.search(r"All (\d+) chapters hold", told.out)
+    assert held is not None
+    assert told.out.count("→") == int(held[1]) >= 6
     assert "The audit" in told.out
 
 

@@ -24,6 +24,7 @@ CASTS: Mapping[str, Cast] = MappingProxyType(
         "sumup": Cast("EUR", 14_900, "5555444433331111", "4000000000000002"),
         "paystack": Cast("NGN", 14_900_00, "4084084084084081", "4084080000005408"),
         "flutterwave": Cast("NGN", 14_900_00, "5531886652142950", "5258585922666506"),
+        "razorpay": Cast("INR", 149_900, "5267318187975449"),
         "netcash": Cast("ZAR", 149_900, "4111111111111111", "4000000000000002", asks_by_itself=False),
         "hedera": Cast("USDC", 149_000_000),
     }
