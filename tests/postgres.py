@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 
 START_SECONDS = 60
+ROOM_BYTES = 2 * 1024**3
 
 
 class Cluster:
@@ -70,6 +71,14 @@ def _as_postgres(command: list[str]) -> list[str]:
     )
 
 
+def _in_memory() -> str | None:
+    """Where files live in memory, if there is room: every test copies a database, and a disk makes that the longest part."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or shutil.disk_usage(memory).free < ROOM_BYTES:
+        return None
+    return str(memory)
+
+
 @contextlib.contextmanager
 def running_cluster():
     """Start a cluster (or use PAYSTATE_TEST_POSTGRES_URL), stop and remove it afterwards."""
@@ -78,7 +87,7 @@ def running_cluster():
         yield Cluster(given)
         return
     binaries, port = _binaries(), _free_port()
-    home = Path(tempfile.mkdtemp(prefix="paystate-pg-"))
+    home = Path(tempfile.mkdtemp(prefix="paystate-pg-", dir=_in_memory()))
     if getpass.getuser() == "root":
         shutil.chown(home, "postgres", "postgres")
     data = home / "data"
