@@ -13,7 +13,7 @@ REFUSED = {
 
 
 async def test_one_bad_link_falls_out_alone(town) -> None:
-    """A7, E7: the database refuses one of them; the others expire in the same run, and the result names the bad one."""
+    """A7: the database refuses one of them; the others expire in the same run, and the result names the bad one."""
     good = [await town.payment(expiresIn=60) for _ in range(6)]
     bad = await town.payment(expiresIn=60, reference="bad")
     good += [await town.payment(expiresIn=60) for _ in range(6)]

@@ -46,7 +46,7 @@ async def test_a_failed_payment_can_be_tried_again(town) -> None:
 
 
 async def test_a_cancelled_payment(town) -> None:
-    """B9: asked first, ended at the provider, and the customer is told."""
+    """Asked first, ended at the provider, and the customer is told."""
     order = await town.opened()
     asked = await town.page(order, "/cancel")
     assert "Yes, cancel this payment" in asked.text
