@@ -102,6 +102,35 @@ def snooze(tx: Tx, who: Who, case_id: str, *, until: Instant) -> Case:
     return _change(tx, who, case_id, snoozed_until=until)
 
 
+def close_answered(
+    tx: Tx,
+    who: System,
+    *,
+    reasons: Sequence[str],
+    said: str,
+    payment_ids: Sequence[str] = (),
+    attempt_ids: Sequence[str] = (),
+) -> int:
+    """Resolve the open cases of these payments or attempts that waited for what has happened by itself."""
+    c = cases.c
+    column, ids = (c.payment_id, payment_ids) if payment_ids else (c.attempt_id, attempt_ids)
+    if not ids:
+        return 0
+    waiting = cases.update().where(
+        tx.any_of(column, sorted(set(ids)), "ids"), c.state == CaseState.OPEN, c.reason.in_(list(reasons))
+    )
+    return tx.execute(
+        waiting.values(
+            state=CaseState.RESOLVED.value,
+            snoozed_until=None,
+            resolution=said,
+            resolution_reason=who.reason,
+            resolved_by="verification",
+            resolved_at=tx.now,
+        )
+    ).rowcount
+
+
 def _change(tx: Tx, who: Who, case_id: str, **values: Any) -> Case:
     statement = cases.update().where(cases.c.id == case_id, cases.c.state == CaseState.OPEN, _own(who))
     row = tx.first(statement.values(**values).returning(*_COLUMNS))

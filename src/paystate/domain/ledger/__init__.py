@@ -3,7 +3,9 @@
 from paystate.domain.ledger.rules import Entry, Journal, credit, debit
 from paystate.domain.ledger.store import post, reverse
 from paystate.domain.ledger.templates import (
+    hand_settlement_matched,
     payment_captured,
+    payment_completed,
     receipt_accepted,
     receipt_unapplied,
     settled_by_hand,
@@ -33,8 +35,10 @@ __all__ = [
     "credit",
     "debit",
     "drifted_accounts",
+    "hand_settlement_matched",
     "journals",
     "payment_captured",
+    "payment_completed",
     "post",
     "receipt_accepted",
     "receipt_unapplied",

@@ -4,8 +4,8 @@ from paystate.domain.payments import attempt_store, moves, proof_store, rules, s
 from paystate.domain.payments.moves import Step
 from paystate.domain.payments.proof_store import Intent, Verification
 from paystate.domain.payments.records import Attempt, Payment
-from paystate.domain.payments.rules import Decision, Situation
 from paystate.domain.payments.schedule import Patience
+from paystate.domain.payments.situation import Decision, Situation
 from paystate.domain.payments.states import AttemptState, Outcome, State, Trigger
 from paystate.domain.payments.store import PaymentFilter
 

@@ -101,3 +101,4 @@ class Attempt(msgspec.Struct, frozen=True):
     verification_key: str | None
     created_at: Instant
     ended_at: Instant | None
+    unwritten: int = 0
