@@ -67,11 +67,11 @@ def transaction(**changes: Any) -> dict[str, Any]:
     }
 
 
-def good(data: Any, pages: int | None = None) -> str:
+def good(data: Any, pages: int | None = None, total: int = 9) -> str:
     meta = (
         {}
         if pages is None
-        else {"meta": {"page_info": {"total": 9, "current_page": 1, "total_pages": pages}}}
+        else {"meta": {"page_info": {"total": total, "current_page": 1, "total_pages": pages}}}
     )
     return json.dumps({"status": "success", "message": "ok", "data": data} | meta)
 
@@ -547,7 +547,7 @@ async def test_lists_by_days_from_the_last_page(
 
     def answer(query: Any) -> tuple[int, str]:
         rows = [transaction(id="989226", tx_ref=at, created_at=at) for at in times[query["page"]]]
-        return 200, good([*rows, {"id": 1}], 2)
+        return 200, good([*rows, {"id": 1}], 2, 5)
 
     wire.on("GET", LIST, answer)
     since, until = parse_rfc3339("2026-11-01T00:00:00Z"), parse_rfc3339("2026-11-02T00:00:00Z")

@@ -15,6 +15,7 @@ import aiohttp
 import uvicorn
 from tests import a
 
+from paystate.app import verifier_of
 from paystate.domain.payments import Payment
 from paystate.entrypoints.web import create_web
 from paystate.kit.clock import Clock, monotonic
@@ -101,6 +102,18 @@ async def site(
         finally:
             server.should_exit = True
             await task
+
+
+@contextlib.asynccontextmanager
+async def verifying(pages: Site):
+    """The worker's loop beside the pages."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(verifier_of(pages.shop.app).run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
 
 
 async def until(condition: Any, seconds: float = 20.0) -> None:

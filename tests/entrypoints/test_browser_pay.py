@@ -1,68 +1,19 @@
 """A customer's way in a real browser: pay, come back, and see what the provider says, never what an address claims."""
 
-import asyncio
-import contextlib
-import shutil
-
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
-from tests.entrypoints.pay_site import Site, site, until
+from playwright.async_api import expect
+from tests.chromium import WAIT, chromium, customer, fits, small_targets
+from tests.entrypoints.pay_site import site, until, verifying
 
-from paystate.app import verifier_of
 from paystate.domain.payments import State
 
 pytestmark = pytest.mark.browser
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-WAIT = 20_000
 
 
 @pytest.fixture
 async def browser():
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
-        pytest.fail("These tests need Chromium: apt-get install -y chromium")
-    async with async_playwright() as playwright:
-        opened = await playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+    async with chromium() as opened:
         yield opened
-        await opened.close()
-
-
-@contextlib.asynccontextmanager
-async def verifying(pages: Site):
-    """The worker's loop beside the pages."""
-    stop = asyncio.Event()
-    task = asyncio.create_task(verifier_of(pages.shop.app).run(stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await task
-
-
-@contextlib.asynccontextmanager
-async def customer(browser: Browser, **values):
-    """A page of a fresh browser that must not complain: no script error, nothing blocked by the policy."""
-    context = await browser.new_context(**{"viewport": {"width": 320, "height": 700}, **values})
-    page = await context.new_page()
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on(
-        "console", lambda line: complaints.append(line.text) if line.type in ("error", "warning") else None
-    )
-    yield page
-    await context.close()
-    assert complaints == []
-
-
-async def fits(page: Page) -> bool:
-    return await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 async def test_a_customer_pays_and_sees_it_arrive(database_url, tmp_path, browser) -> None:
@@ -197,5 +148,4 @@ async def test_pages_fit_every_screen(database_url, tmp_path, browser, width, sc
         for rest in ("", "/cancel", "/expired"):
             await page.goto(f"{pages.url}/pay/{payment.short_code}{rest}")
             assert await fits(page)
-            small = "els => els.filter(e => e.getBoundingClientRect().height < 44).map(e => e.outerHTML)"
-            assert await page.eval_on_selector_all("main a, main button:not([data-stay])", small) == []
+            assert await small_targets(page) == []

@@ -10,7 +10,7 @@ from tests.entrypoints.pay_site import Answer, Site, site
 
 from paystate.domain.payments import AttemptState, State
 from paystate.domain.payments.port import Offer
-from paystate.entrypoints.pay.words import amount_text, provider_title, web_link
+from paystate.entrypoints.pay.words import amount_text, provider_title, way_to_pay, web_link
 from paystate.flows.cancel_payment import cancel_payment
 from paystate.kit.clock import MINUTE, SECOND
 from paystate.kit.errors import Conflict
@@ -249,10 +249,12 @@ async def test_other_offers_get_a_page_in_between(database_url, tmp_path, clock)
         assert (await pay(pages, payment)).location == f"/pay/{payment.short_code}/continue"
         page = await pages.page(payment, "/continue")
         assert "form-action 'self' https://form.example;" in page.headers["Content-Security-Policy"]
-        assert '<form method="post" action="https://form.example/in">' in page.text
+        assert '<form method="post" action="https://form.example/in" data-post-once="att_' in page.text
         assert 'name="m1" value="a&#34;&gt;&lt;b&gt;"' in page.text
         await offered(pages, payment, Offer("instructions", "", {"Memo": "k3", "Account": "0.0.1"}))
-        assert "<dt>Memo</dt><dd>k3</dd>" in (await pages.page(payment, "/continue")).text
+        page = (await pages.page(payment, "/continue")).text
+        assert '<dt id="to-0">Memo</dt><dd><output class="value" data-value>k3</output>' in page
+        assert f'data-poll="/api/payment-links/{payment.short_code}/status"' in page
         await offered(pages, payment, Offer("redirect", "javascript:alert(1)"))
         bad = await pages.page(payment, "/continue")
         assert bad.status == 503
@@ -531,3 +533,5 @@ def test_only_web_addresses_become_links(url) -> None:
 
 def test_providers_have_names_for_people() -> None:
     assert [provider_title(name) for name in ("stripe", "sumup")] == ["Stripe", "SumUp"]
+    assert way_to_pay("stripe", "EUR") == "Stripe"
+    assert way_to_pay("hedera", "USDC") == "USDC on Hedera"

@@ -5,7 +5,7 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -36,10 +36,23 @@ ANSWERED_LIMIT = 200
 NUMBER_DIGITS = 24
 KEY_MARK_DIGITS = 16
 PAGES_READ = 1_000
+MOST_ROWS = 1_000_000
+CHASES = 5
+"""So often a page is looked for again that new rows push to the back meanwhile."""
+
 T = TypeVar("T")
-Rows = tuple[list[msgspec.Raw], int]
+
+
+class Rows(NamedTuple):
+    """One page of a numbered list, and how many pages and rows there are in all."""
+
+    rows: list[msgspec.Raw]
+    pages: int
+    total: int
+
+
 Page = Callable[[int], Awaitable[Rows]]
-"""Reads the page of this number: its rows, and how many pages there are."""
+"""Reads the page of this number."""
 
 
 async def call(
@@ -121,22 +134,36 @@ def readable(rows: Sequence[msgspec.Raw], read: Callable[[bytes], T]) -> list[T]
 async def last_page_first(page: Page, cursor: str | None) -> tuple[list[msgspec.Raw], str | None]:
     """A page of a numbered list that begins with its newest row, oldest row first, and the cursor of the next one.
 
-    Read backwards from the last page; without a cursor the first page is read only to learn how many there are.
-    Raises ValueError for a cursor that is none, NoAnswer.
+    Read backwards, each row once: a cursor says how many rows were unread, of how many in all, and how many make a
+    page; what came in since then pushed the unread ones that far to the back. Without a cursor the first page is read
+    only to learn how many there are. Raises ValueError for a cursor that is none, NoAnswer.
     """
-    number = 1 if cursor is None else page_number(cursor)
-    rows, pages = await page(number)
-    if cursor is None and pages > 1:
-        number = page_number(str(pages))
-        rows, _ = await page(number)
-    return rows[::-1], str(number - 1) if number > 1 else None
+    if cursor is None:
+        first = await page(1)
+        if first.pages <= 1:
+            return first.rows[::-1], None
+        page_number(str(first.pages))
+        unread, total, size = first.total, first.total, len(first.rows)
+    else:
+        unread, total, size = (page_number(part, MOST_ROWS) for part in cursor.split("."))
+    for _ in range(CHASES):
+        if unread < 1 or size < 1:
+            raise NoAnswer("unreadable")
+        number = -(-unread // size)
+        found = await page(number)
+        unread, total = unread + found.total - total, found.total
+        before = (number - 1) * size
+        if before < unread <= before + size:
+            following = f"{before}.{total}.{size}" if before else None
+            return found.rows[: unread - before][::-1], following
+    raise NoAnswer("list_in_motion")
 
 
 async def every_page(page: Page, limit: int) -> list[msgspec.Raw]:
     """All rows of a numbered list. Raises NoAnswer for one with more pages than `limit`."""
     found: list[msgspec.Raw] = []
     for number in range(1, limit + 1):
-        rows, pages = await page(number)
+        rows, pages, _ = await page(number)
         found += rows
         if number >= pages:
             return found
@@ -152,11 +179,11 @@ def with_refunds(verdict: Verdict, refunds: Sequence[RefundAnswer]) -> Verdict:
     return replace(verdict, outcome=outcome, amount_refunded=amount if whole else back)
 
 
-def page_number(text: str) -> int:
+def page_number(text: str, limit: int = PAGES_READ) -> int:
     """A page of a numbered list, from our cursor or the provider's count. Raises ValueError, NoAnswer for too many."""
     if not (text.isascii() and text.isdigit() and len(text) <= NUMBER_DIGITS):
         raise ValueError("not the number of a page")
-    if int(text) > PAGES_READ:
+    if int(text) > limit:
         raise NoAnswer("too_many_pages")
     return int(text)
 

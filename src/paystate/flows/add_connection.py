@@ -14,15 +14,21 @@ from paystate.kit.ids import MerchantId, Who, new_id
 from paystate.machinery.db import Tx
 
 MAX_FIELD_LENGTH = 16_384
+HIDDEN = "[secret]"
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What the provider says about stored credentials."""
+    """What the provider says about stored credentials: who we are, or what is wrong.
+
+    `field` is the connection's field to look at, `answered` what the provider said, without secrets.
+    """
 
     connection: Connection
     identity: Identity | None
-    problem: str | None
+    problem: str | None = None
+    field: str | None = None
+    answered: str | None = None
 
 
 async def add_connection(
@@ -70,22 +76,27 @@ async def check_connection(ctx: Context, who: Who, connection_id: str) -> Checke
     connection = await ctx.db.read(lambda tx: connections.get_connection(tx, who, connection_id))
     try:
         identity = await _identify(ctx.provider(connection.provider), ctx.account(connection))
-    except (Refused, Unavailable) as error:
+    except Refused as error:
+        wrong = error.errors[0] if error.errors else None
+        field, answered = (None, None) if wrong is None else (wrong.pointer.removeprefix("/"), wrong.detail)
+        return Checked(connection, None, error.detail, field, answered)
+    except Unavailable as error:
         return Checked(connection, None, error.detail)
     if (identity.account, identity.live) != (connection.account, connection.live):
         return Checked(connection, identity, "The credentials belong to another account now.")
     if connection.state is ConnectionState.PARKED:
         await ctx.db.write(lambda tx: connections.unpark(tx, who, connection.id))
         connection = await ctx.db.read(lambda tx: connections.get_connection(tx, who, connection_id))
-    return Checked(connection, identity, None)
+    return Checked(connection, identity)
 
 
 async def _identify(provider: Provider, account: Account) -> Identity:
     try:
         return await provider.identify(account)
     except CredentialsRefused as error:
-        errors = [FieldError(f"/{error.field}", "refused", error.answered)] if error.field else []
-        said = f" It answered: {error.answered}" if error.answered else ""
+        answered = _without_secrets(error.answered, account)
+        errors = [FieldError(f"/{error.field}", "refused", answered)] if error.field else []
+        said = f" It answered: {answered}" if answered else ""
         raise Refused(
             f"The provider does not accept these credentials.{said}",
             code="credentials_refused",
@@ -95,6 +106,13 @@ async def _identify(provider: Provider, account: Account) -> Identity:
         raise Unavailable(
             f"The provider does not answer ({error.reason}).", code="provider_unavailable"
         ) from error
+
+
+def _without_secrets(answered: str, account: Account) -> str:
+    """A provider may repeat the key that it refuses; the longest goes first, for one secret may hold another."""
+    for secret in sorted(filter(None, account.secrets.values()), key=len, reverse=True):
+        answered = answered.replace(secret, HIDDEN)
+    return answered
 
 
 def _refuse_wrong_fields(provider: Provider, fields: Mapping[str, str]) -> None:

@@ -2,13 +2,13 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import msgspec
 
-from paystate.domain import access, connections
+from paystate.domain import access
 from paystate.domain.connections import Connection
 from paystate.domain.payments import (
     Attempt,
@@ -25,6 +25,7 @@ from paystate.domain.payments import (
 )
 from paystate.domain.payments.port import Account, CheckoutOrder, NoAnswer, Offer, Started, StartRefused
 from paystate.domain.payments.states import OFFERED
+from paystate.flows.choose_connection import those_that_take, usable_connections
 from paystate.flows.claim_attempts import VERIFY
 from paystate.flows.context import Context
 from paystate.flows.keep_budgets import take_turn
@@ -33,7 +34,7 @@ from paystate.flows.move_payment import WATCHERS, move_payments
 from paystate.flows.verify_payments import verify_now
 from paystate.kit.clock import SECOND, Instant, monotonic
 from paystate.kit.errors import Conflict, Refused, Unavailable
-from paystate.kit.ids import MerchantId, System, Who, new_id, new_provider_reference
+from paystate.kit.ids import System, Who, new_id, new_provider_reference
 from paystate.machinery.db import ConstraintRefused, Tx
 from paystate.machinery.failpoints import afailpoint, declare
 
@@ -79,16 +80,20 @@ class _Plan:
     mine: bool
 
 
-async def start_checkout(ctx: Context, who: Who, id_or_code: str, provider: str | None) -> Checkout:
+async def start_checkout(
+    ctx: Context, who: Who, id_or_code: str, provider: str | None, *, instead_of: str | None = None
+) -> Checkout:
     """Lead the customer to a checkout of this provider; of concurrent calls all get the winner's.
 
-    Checkouts of this payment elsewhere are ended first, where they can be. Raises NotFound,
-    Conflict `invalid_state`, Refused `provider_not_configured`, and Unavailable `provider_unavailable`
-    when certainly nothing was sent.
+    Checkouts of this payment elsewhere are ended first, where they can be, and so is the attempt `instead_of`, for a
+    provider that takes a form only once. Raises NotFound,
+    Conflict `invalid_state`, Refused `provider_not_configured`, `currency_not_supported_by_provider` or
+    `amount_below_minimum`, and Unavailable `provider_unavailable` when certainly nothing was sent.
     """
     payment, connection = await ctx.db.read(partial(_choose, ctx, who, id_or_code, provider))
-    await _end_others(ctx, who, payment, connection)
-    plan = await _record(ctx, who, payment, connection)
+    wanted = _prepared(ctx, who, payment, connection)
+    await _end_others(ctx, wanted, instead_of)
+    plan = await _record(ctx, wanted)
     if not plan.mine:
         return await _follow(ctx, plan.attempt)
     await afailpoint(BEFORE_CALL)
@@ -109,22 +114,14 @@ def _choose(
             code="provider_not_configured",
             available=sorted({c.provider for c in usable}),
         )
-    working = [c for c in chosen if c.id not in broken or broken[c.id].may_try(tx.now)]
+    taking = those_that_take(ctx, payment.money, chosen)
+    working = [c for c in taking if c.id not in broken or broken[c.id].may_try(tx.now)]
     if not working:
         raise Unavailable(
             "The provider does not answer at the moment; please try again soon, or pay another way.",
             code="provider_unavailable",
         )
     return payment, working[0]
-
-
-def usable_connections(ctx: Context, tx: Tx, payment: Payment) -> list[Connection]:
-    """The merchant's active connections through which this payment may be paid, the oldest first."""
-    allowed = (
-        None if payment.providers is None else set(msgspec.json.decode(payment.providers, type=list[str]))
-    )
-    found = connections.active_for(tx, MerchantId(payment.merchant_id))
-    return [c for c in found if c.provider in ctx.providers and (allowed is None or c.provider in allowed)]
 
 
 def refuse_unless_payable(payment: Payment, now: int) -> None:
@@ -135,12 +132,14 @@ def refuse_unless_payable(payment: Payment, now: int) -> None:
         raise Conflict("The time of this payment is over.", state=payment.state.value)
 
 
-async def _end_others(ctx: Context, who: Who, payment: Payment, connection: Connection) -> None:
+async def _end_others(ctx: Context, wanted: _Wanted, instead_of: str | None) -> None:
     """Before a checkout starts elsewhere, those that are offered are ended, or watched when they cannot be."""
+    payment, here = wanted.prepared, wanted.connection.id
 
     def mark(tx: Tx) -> list[Attempt]:
         locked = attempt_store.lock_of_payments(tx, WHO, [payment.id])
-        others = [a for a in locked if a.state in OFFERED and a.connection_id != connection.id]
+        offered = [a for a in locked if a.state in OFFERED]
+        others = [a for a in offered if a.connection_id != here or a.id == instead_of]
         _refuse_while_processing(others)
         attempt_store.make_due(tx, WHO, others, Trigger.START, close=True)
         tx.wake(VERIFY)
@@ -149,7 +148,10 @@ async def _end_others(ctx: Context, who: Who, payment: Payment, connection: Conn
     others = await ctx.db.write(mark)
     if others:
         await verify_now(ctx, WHO, others, Trigger.START, CLOSE_WAIT_SECONDS)
-        newest = await ctx.db.read(lambda tx: store.get(tx, who, payment.id))
+        for left in (a for a in others if a.id == instead_of):
+            # A worker may have been faster to ask; until it is done, this one stands in the way of the new one.
+            await _once(ctx, left, lambda a: a.state not in OFFERED)
+        newest = await ctx.db.read(lambda tx: store.get(tx, wanted.who, payment.id))
         if newest.state is State.PAID:
             raise Conflict("This payment has just been paid.", state=State.PAID.value)
 
@@ -160,20 +162,25 @@ def _refuse_while_processing(attempts: Sequence[Attempt]) -> None:
         raise Conflict("A payment is being processed; please wait and do not pay again.")
 
 
-async def _record(ctx: Context, who: Who, payment: Payment, connection: Connection) -> _Plan:
+def _prepared(ctx: Context, who: Who, payment: Payment, connection: Connection) -> _Wanted:
+    """What will be sent. Raises Refused for what this very connection cannot express, while nothing has happened yet."""
     reference = new_provider_reference()
     request = ctx.provider(connection.provider).prepare(
         ctx.account(connection), order_of(ctx, payment, connection, reference)
     )
-    record = partial(_record_attempt, _Wanted(ctx.patience, who, payment, connection, reference, request))
+    return _Wanted(ctx.patience, who, payment, connection, reference, request)
+
+
+async def _record(ctx: Context, wanted: _Wanted) -> _Plan:
+    payment, connection = wanted.prepared, wanted.connection
     try:
-        attempt = await ctx.db.write(record)
+        attempt = await ctx.db.write(partial(_record_attempt, wanted))
     except ConstraintRefused:
         found = await ctx.db.read(lambda tx: attempt_store.offered(tx, WHO, payment.id, connection.id))
         if found is None:
             raise Conflict("Another checkout of this payment is just ending; try again.") from None
         return _Plan(found, b"", mine=False)
-    return _Plan(attempt, request, mine=attempt.provider_reference == reference)
+    return _Plan(attempt, wanted.request, mine=attempt.provider_reference == wanted.reference)
 
 
 def order_of(ctx: Context, payment: Payment, connection: Connection, reference: str) -> CheckoutOrder:
@@ -346,11 +353,16 @@ def _record_answer(attempt: Attempt, started: Started, tx: Tx) -> Attempt:
 
 async def _follow(ctx: Context, attempt: Attempt) -> Checkout:
     """Wait for the winner's answer, at most ten seconds."""
+    return _checkout(await _once(ctx, attempt, lambda a: a.state is not AttemptState.CREATED))
+
+
+async def _once(ctx: Context, attempt: Attempt, ready: Callable[[Attempt], bool]) -> Attempt:
+    """The attempt as somebody else leaves it, or as it is after ten seconds."""
     until = monotonic() + LOSER_WAITS_SECONDS
     while True:
         current = await ctx.db.read(lambda tx: attempt_store.get(tx, WHO, attempt.id))
-        if current.state is not AttemptState.CREATED or monotonic() >= until:
-            return _checkout(current)
+        if ready(current) or monotonic() >= until:
+            return current
         await asyncio.sleep(LOSER_LOOKS_EVERY_SECONDS)
 
 

@@ -1,12 +1,19 @@
 """Takes a hint: a webhook, a returning browser or an operator makes an attempt due now, and changes nothing else."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 
 from paystate.domain import connections
-from paystate.domain.connections import Connection, ConnectionState, NewProviderEvent, body_aad, inbox_store
+from paystate.domain.connections import (
+    Connection,
+    ConnectionState,
+    NewProviderEvent,
+    Receipt,
+    body_aad,
+    inbox_store,
+)
 from paystate.domain.payments import (
     Attempt,
     AttemptState,
@@ -19,7 +26,7 @@ from paystate.domain.payments import (
     schedule,
     store,
 )
-from paystate.domain.payments.port import Message, Named, SendsWebhooks, SignatureInvalid
+from paystate.domain.payments.port import LandsOnFixedPath, Message, Named, SendsWebhooks, SignatureInvalid
 from paystate.domain.payments.states import ENDED, OFFERED
 from paystate.flows.claim_attempts import VERIFY
 from paystate.flows.context import Context
@@ -41,6 +48,9 @@ UNMATCHED_FOR = 10 * MINUTE
 
 UNMATCHED_BATCH = 200
 EVENT_ID_LIMIT = 255
+LANDINGS_PER_ATTEMPT = 20
+"""So many unsigned messages of one attempt are kept before a landing is only a hint: its payer could write more."""
+
 log = get_logger(__name__)
 
 
@@ -80,35 +90,94 @@ async def take_webhook(
     return taken
 
 
+async def take_landing(
+    ctx: Context, connection_id: str, fields: Mapping[str, str], body: bytes
+) -> Mapping[str, bool] | None:
+    """A browser brought a provider's fields to the fixed address of a connection: they are kept, and make a check due.
+
+    Nobody signed them, so nothing in them is believed; and what names no checkout of ours is not kept, for anybody
+    could send it. Answers the short codes of the payments named, and whether by our own reference, which nobody can
+    guess. None: no adapter reads such fields here.
+    """
+    who = System("landing of a customer's browser")
+    try:
+        connection = await ctx.db.read(lambda tx: connections.get_connection(tx, who, connection_id))
+    except NotFound:
+        return None
+    adapter = _lander(ctx.providers.get(connection.provider))
+    if adapter is None or connection.state is ConnectionState.DISABLED:
+        return None
+    try:
+        message = adapter.read_return(ctx.account(connection), fields)
+    except ValueError:
+        return None
+    # Whatever the fields say, they are known by their own digest: an id in them could be another message's.
+    unsigned = replace(message, event_id="", authentic=False)
+    return await ctx.db.write(partial(_land, ctx, connection, unsigned, body))
+
+
 def _reader(provider: object) -> SendsWebhooks | None:
     return provider if isinstance(provider, SendsWebhooks) else None
 
 
+def _lander(provider: object) -> LandsOnFixedPath | None:
+    return provider if isinstance(provider, LandsOnFixedPath) else None
+
+
 def _store_and_hint(ctx: Context, connection: Connection, message: Message, body: bytes, tx: Tx) -> Taken:
     who = System("webhook of a provider")
+    row = _store(ctx, who, connection, message, body, tx=tx)
+    found = _hint(tx, who, connection.id, message.named, ctx.patience, authentic=message.authentic)
+    if row.is_new:
+        _file(tx, who, row.id, message, found)
+    return Taken(row.id, row.is_new, len(found))
+
+
+def _land(ctx: Context, connection: Connection, message: Message, body: bytes, tx: Tx) -> Mapping[str, bool]:
+    who = System("landing of a customer's browser")
+    found = _attempts_of(tx, who, connection.id, message.named)
+    if not found:
+        return {}
+    kept = inbox_store.unsigned_of(tx, who, found[0].id, LANDINGS_PER_ATTEMPT)
+    if kept < LANDINGS_PER_ATTEMPT:
+        row = _store(ctx, who, connection, message, body, tx=tx)
+        if row.is_new:
+            _file(tx, who, row.id, message, found)
+    references = {n.reference for n in message.named}
+    sure = {a.payment_id for a in found if a.provider_reference in references}
+    hint_attempts(tx, who, found, Trigger.RETURN, ctx.patience, moves=bool(sure) and not message.gave_up)
+    payments = store.get_many(tx, who, [a.payment_id for a in found])
+    return {payment.short_code: payment.id in sure for payment in payments.values()}
+
+
+def _store(
+    ctx: Context, who: System, connection: Connection, message: Message, body: bytes, *, tx: Tx
+) -> Receipt:
     digest = sha256(body).hexdigest()
     event_id = new_id("pev", tx.now)
-    sealed = ctx.keys.seal(body, aad=body_aad(event_id, connection.merchant_id))
     new = NewProviderEvent(
         id=event_id,
         merchant_id=MerchantId(connection.merchant_id),
         connection_id=connection.id,
         provider_event_id=(message.event_id or digest)[:EVENT_ID_LIMIT],
         type=message.kind[:EVENT_ID_LIMIT],
-        body=sealed,
+        body=ctx.keys.seal(body, aad=body_aad(event_id, connection.merchant_id)),
         body_hash=digest,
         authentic=message.authentic,
-        named=[{"reference": n.reference, "checkoutId": n.checkout_id} for n in message.named],
+        named=[_told(named) for named in message.named],
     )
     row = inbox_store.receive(tx, who, new)
     if row.body_changed:
         log.warning(
             "webhook_body_changed", connection_id=connection.id, provider_event_id=new.provider_event_id
         )
-    found = _hint(tx, who, connection.id, message.named, ctx.patience, authentic=message.authentic)
-    if row.is_new:
-        _file(tx, who, row.id, message, found)
-    return Taken(row.id, row.is_new, len(found))
+    return row
+
+
+def _told(named: Named) -> dict[str, str | None]:
+    """What a message names, as it is kept; a trace only where there is one."""
+    told = {"reference": named.reference, "checkoutId": named.checkout_id}
+    return told if named.trace is None else {**told, "trace": named.trace}
 
 
 def _file(tx: Tx, who: System, event_id: str, message: Message, found: Sequence[Attempt]) -> None:
@@ -120,16 +189,20 @@ def _file(tx: Tx, who: System, event_id: str, message: Message, found: Sequence[
         inbox_store.mark_ignored(tx, who, [event_id])
 
 
-def _hint(
-    tx: Tx, who: Who, connection_id: str, names: Sequence[Named], patience: Patience, *, authentic: bool
-) -> list[Attempt]:
-    found = attempt_store.named(
+def _attempts_of(tx: Tx, who: Who, connection_id: str, names: Sequence[Named]) -> list[Attempt]:
+    return attempt_store.named(
         tx,
         who,
         connection_id,
         references=[n.reference for n in names if n.reference],
         checkout_ids=[n.checkout_id for n in names if n.checkout_id],
     )
+
+
+def _hint(
+    tx: Tx, who: Who, connection_id: str, names: Sequence[Named], patience: Patience, *, authentic: bool
+) -> list[Attempt]:
+    found = _attempts_of(tx, who, connection_id, names)
     if found:
         hint_attempts(tx, who, found, Trigger.WEBHOOK, patience, moves=authentic)
     return found

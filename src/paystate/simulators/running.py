@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from paystate.kit.clock import SystemClock
+from paystate.kit.clock import Clock, SystemClock
 from paystate.simulators.calls import MAX_BODY_BYTES
 from paystate.simulators.control import Control, control_is_local
 from paystate.simulators.record_file import RecordFile
@@ -45,19 +45,32 @@ def simulator_names() -> list[str]:
 
 
 async def start_simulator(
-    name: str, *, host: str = "127.0.0.1", port: int = 0, record_file: str | Path | None = None
+    name: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    record_file: str | Path | None = None,
+    clock: Clock | None = None,
 ) -> RunningSimulator:
-    """Serve the simulator; port 0 takes a free one. Raises KeyError for a name that is none."""
+    """Serve the simulator; port 0 takes a free one, and without a clock it lives in real time.
+
+    Raises KeyError for a name that is none.
+    """
     if name not in simulator_names():
         raise KeyError(f"there is no simulator of this name; there are: {', '.join(simulator_names())}")
-    create: Callable[[Stage], Provider] = getattr(_module(name), _FACTORY)
     record = RecordFile(record_file)
-    stage = Stage(SystemClock(), record)
-    provider = create(stage)
+    stage = Stage(clock or SystemClock(), record)
+    provider = create_provider(name, stage)
     record.open()
     provider.reload(record.lines())
     runner = await _serve(stage, provider, host, port)
     return RunningSimulator(name, stage.base_url, stage, runner)
+
+
+def create_provider(name: str, stage: Stage) -> Provider:
+    """The simulator of this name on a stage, not served: for what it says of itself."""
+    create: Callable[[Stage], Provider] = getattr(_module(name), _FACTORY)
+    return create(stage)
 
 
 async def _serve(stage: Stage, provider: Provider, host: str, port: int) -> web.AppRunner:

@@ -82,6 +82,7 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 class _PageInfo(msgspec.Struct):
     total_pages: int = 1
+    total: int = 0
 
 
 class _Meta(msgspec.Struct):
@@ -238,7 +239,7 @@ class Flutterwave:
 
     async def identify(self, account: Account) -> Identity:
         """GET /transactions proves the credentials. No call names the account: `accountId`, or else a mark of them."""
-        live, (rows, _) = _is_live(account), await self._page(account, "/transactions", {}, 1)
+        live, rows = _is_live(account), (await self._page(account, "/transactions", {}, 1)).rows
         known = readable(rows, lambda row: parsed_as(_Transaction, row).account_id)
         given = account.settings.get("accountId", "")
         if given and any(known) and given not in map(str, known):
@@ -268,7 +269,7 @@ class Flutterwave:
 
     async def _others(self, account: Account, newest: Verdict, subject: Subject) -> list[Verdict]:
         """The further transactions of this reference, each asked for by its id."""
-        rows, _ = await self._page(account, "/transactions", {"tx_ref": subject.reference}, 1)
+        rows = (await self._page(account, "/transactions", {"tx_ref": subject.reference}, 1)).rows
         listed = readable(rows[:TRANSACTIONS_READ], lambda row: parsed_as(_Transaction, row))
         ids = [str(t.id) for t in listed if t.tx_ref == subject.reference]
         return [await self._verify(account, i, subject) for i in ids if i != newest.transaction_id]
@@ -296,14 +297,13 @@ class Flutterwave:
         page = partial(self._page, account, "/refunds", days)
         found = [parsed_as(_Refund, row) for row in reversed(await every_page(page, PAGES_READ))]
         own = [refund for refund in found if str(refund.tx_id) == paid.transaction_id]
-        own.sort(key=lambda refund: refund.created_at)
-        return [_refund_answer(refund, paid.currency) for refund in own]
+        return [_refund_answer(r, paid.currency) for r in sorted(own, key=lambda r: r.created_at)]
 
     async def _page(self, account: Account, path: str, query: Mapping[str, str], number: int) -> Rows:
         answer = await self._call(account, "GET", f"{path}?{urlencode({**query, 'page': str(number)})}")
         envelope = parsed_as(_Envelope, expect(no_404(answer), 200, credential=credential_of(account)))
-        pages = 1 if envelope.meta is None else envelope.meta.page_info.total_pages
-        return parsed_as(list[msgspec.Raw], envelope.data), pages
+        info = (envelope.meta or _Meta()).page_info
+        return Rows(parsed_as(list[msgspec.Raw], envelope.data), info.total_pages, info.total)
 
     async def _call(
         self, account: Account, method: str, path: str, *, body: bytes = b"", seconds: float = ASK_SECONDS

@@ -216,7 +216,8 @@ class Netcash:
         accepted = fields.get("TransactionAccepted", "").lower() == "true"
         kind = _short(fields.get("type")) or ("accepted" if accepted else "not_accepted")
         named = [Named(reference=reference, trace=trace)] if reference or trace else []
-        return Message("", kind, named, authentic=False)
+        gave_up = not accepted and "cancel" in fields.get("Reason", "").lower()
+        return Message("", kind, named, authentic=False, gave_up=gave_up)
 
     async def _check(self, account: Account, subject: Subject, trace: str, seconds: float) -> Verdict | None:
         """What Netcash says of a trace; None when it is another payment's. Raises NotThere for a trace it denies."""

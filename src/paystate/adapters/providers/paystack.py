@@ -88,6 +88,7 @@ LOST_DISPUTE = frozenset({"merchant-accepted", "auto-accepted"})
 
 class _Meta(msgspec.Struct):
     page_count: int = msgspec.field(name="pageCount", default=1)
+    total: int = 0
 
 
 class _Envelope(msgspec.Struct):
@@ -282,8 +283,8 @@ class Paystack:
         wanted = urlencode({**query, "page": str(number), "perPage": str(LIST_LIMIT)})
         answer = await self._call(account, "GET", f"{path}?{wanted}")
         envelope = _envelope(expect(no_404(answer), 200, credential="secretKey"))
-        pages = 1 if envelope.meta is None else envelope.meta.page_count
-        return parsed_as(list[msgspec.Raw], envelope.data), pages
+        meta = envelope.meta or _Meta()
+        return Rows(parsed_as(list[msgspec.Raw], envelope.data), meta.page_count, meta.total)
 
     async def _call(
         self, account: Account, method: str, path: str, *, body: bytes = b"", seconds: float = ASK_SECONDS

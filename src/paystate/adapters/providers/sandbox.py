@@ -168,18 +168,18 @@ class Sandbox:
         if answer.status == 409:
             # It exists already, under this reference or key: to be asked about, never a refusal.
             raise NoAnswer("conflict", server_error=True)
-        checkout = parsed(_read_checkout, expect(answer, 200, 201))
+        checkout = parsed(_read_checkout, _body(answer))
         return Started(checkout.id, Offer("redirect", checkout.url))
 
     async def ask(self, account: Account, subject: Subject) -> Verdict:
         """GET by the sandbox's id, else by our reference."""
         if subject.checkout_id is not None:
             answer = await self._call(account, "GET", f"/v1/checkouts/{quote(subject.checkout_id, safe='')}")
-            return _verdict(parsed(_read_checkout, expect(answer, 200)), answer.body)
+            return _verdict(parsed(_read_checkout, _body(answer)), answer.body)
         answer = await self._call(
             account, "GET", f"/v1/checkouts?{urlencode({'reference': subject.reference})}"
         )
-        found = parsed(_read_page, expect(answer, 200)).data
+        found = parsed(_read_page, _body(answer)).data
         if not found:
             raise NotThere
         return _verdict(found[0], answer.body)
@@ -192,7 +192,7 @@ class Sandbox:
         answer = await self._call(account, "POST", path)
         if answer.status == 409:
             return await self.ask(account, subject)
-        return _verdict(parsed(_read_checkout, expect(answer, 200)), answer.body)
+        return _verdict(parsed(_read_checkout, _body(answer)), answer.body)
 
     async def list_checkouts(
         self, account: Account, *, since: Instant, until: Instant, cursor: str | None
@@ -202,7 +202,7 @@ class Sandbox:
         if cursor is not None:
             query["cursor"] = cursor
         answer = await self._call(account, "GET", f"/v1/checkouts?{urlencode(query)}")
-        page = parsed(_read_page, expect(answer, 200))
+        page = parsed(_read_page, _body(answer))
         return Listed([_verdict(c, msgspec.json.encode(c)) for c in page.data], page.next_cursor)
 
     async def refund(self, account: Account, order: RefundOrder) -> RefundAnswer:
@@ -220,7 +220,7 @@ class Sandbox:
         )
         if answer.status in (400, 409, 422):
             raise StartRefused(_error_code(answer.body))
-        return _refund_answer(parsed(_read_refund, expect(answer, 200, 201)))
+        return _refund_answer(parsed(_read_refund, _body(answer)))
 
     async def refunds_of(
         self, account: Account, transaction_id: str, checkout_id: str | None
@@ -228,12 +228,12 @@ class Sandbox:
         """GET /v1/refunds of a transaction."""
         del checkout_id
         answer = await self._call(account, "GET", f"/v1/refunds?{urlencode({'transaction': transaction_id})}")
-        return [_refund_answer(refund) for refund in parsed(_read_refunds, expect(answer, 200)).data]
+        return [_refund_answer(refund) for refund in parsed(_read_refunds, _body(answer)).data]
 
     async def identify(self, account: Account) -> Identity:
         """GET /v1/account."""
         answer = await self._call(account, "GET", "/v1/account")
-        owner = parsed(_read_owner, expect(answer, 200))
+        owner = parsed(_read_owner, _body(answer))
         return Identity(owner.account, owner.live, owner.name)
 
     def read_webhook(
@@ -279,6 +279,11 @@ class Sandbox:
 def make(http: Http) -> Sandbox:
     """The adapter as `load_providers` finds it."""
     return Sandbox(http)
+
+
+def _body(answer: Answer) -> bytes:
+    """The body of a call that was carried out; a 401 speaks of the secret key."""
+    return expect(answer, 200, 201, credential="secretKey")
 
 
 def _refund_answer(refund: _Refund) -> RefundAnswer:

@@ -100,6 +100,7 @@ class SumUp:
 
     def prepare(self, account: Account, order: CheckoutOrder) -> bytes:
         """The body of the create call. The amount is a JSON number in major units, written as exact text."""
+        self.check(order.money)
         body: dict[str, Any] = {
             "checkout_reference": order.reference,
             "amount": msgspec.Raw(order.money.major.encode()),

@@ -92,6 +92,14 @@ def receive(tx: Tx, who: Who, new: NewProviderEvent) -> Receipt:
     return Receipt(row.id, row.id == new.id, row.body_hash != new.body_hash)
 
 
+def unsigned_of(tx: Tx, who: Who, attempt_id: str, at_most: int) -> int:
+    """How many unsigned messages named this attempt, counted up to `at_most`."""
+    c = provider_events.c
+    some = sa.select(sa.literal(1)).where(c.attempt_id == attempt_id, ~c.authentic, _own(who)).limit(at_most)
+    row = tx.first(sa.select(sa.func.count()).select_from(some.subquery("some")))
+    return 0 if row is None else int(row[0])
+
+
 def mark_handled(tx: Tx, who: Who, attempts: Mapping[str, str | None]) -> int:
     """These messages are dealt with; event id → the attempt it named, if one. Answers how many were found."""
     return _mark(tx, who, [(event, EventState.HANDLED, attempt, None) for event, attempt in attempts.items()])

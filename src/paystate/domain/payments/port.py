@@ -109,12 +109,16 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A provider's webhook after its signature was checked. It is a hint: it only names what to look at."""
+    """A provider's webhook after its signature was checked. It is a hint: it only names what to look at.
+
+    `gave_up`: it says that the customer left without paying, which is worth a look but no waiting for money.
+    """
 
     event_id: str
     kind: str
     named: Sequence[Named]
     authentic: bool
+    gave_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)

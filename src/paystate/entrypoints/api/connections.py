@@ -102,10 +102,28 @@ class ConnectionOut(Out):
 
 
 class TestOut(Out):
-    """What the provider says about the stored credentials."""
+    """What the provider says about the stored credentials; `field` is the one to look at, `answered` its own words."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "ok": False,
+                    "problem": "The provider does not accept these credentials.",
+                    "field": "secretKey",
+                    "answered": '401 {"error": {"message": "Invalid API Key provided"}}',
+                    "account": None,
+                    "live": None,
+                    "connection": None,
+                }
+            ]
+        }
+    )
 
     ok: bool
     problem: str | None
+    field: str | None
+    answered: str | None
     account: str | None
     live: bool | None
     connection: ConnectionOut
@@ -234,6 +252,8 @@ async def test(call: Current, connection_id: ConnectionId) -> Response:
             TestOut(
                 ok=checked.problem is None,
                 problem=checked.problem,
+                field=checked.field,
+                answered=checked.answered,
                 account=None if told is None else told.account,
                 live=None if told is None else told.live,
                 connection=connection_out(call, checked.connection),

@@ -21,6 +21,8 @@ STATUS: Mapping[str, int] = {
     "idempotency_key_reused": 422,
     "provider_not_configured": 422,
     "provider_refused": 422,
+    "currency_not_supported_by_provider": 422,
+    "amount_below_minimum": 422,
     "credentials_refused": 422,
     "idempotency_in_progress": 409,
     "duplicate_reference": 409,

@@ -163,6 +163,8 @@ class VerificationsOut(Out):
         "duplicate_reference",
         "version_conflict",
         "provider_not_configured",
+        "currency_not_supported_by_provider",
+        "amount_below_minimum",
     ),
 )
 async def update(call: Current, payment_id: PaymentId, body: PaymentPatch) -> Response:

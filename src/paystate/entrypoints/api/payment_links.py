@@ -92,6 +92,8 @@ class LinkOut(Out):
         "limit_reached",
         "PENDING_SAME_BUNDLE",
         "provider_not_configured",
+        "currency_not_supported_by_provider",
+        "amount_below_minimum",
         "provider_refused",
         "provider_unavailable",
         also=(202,),

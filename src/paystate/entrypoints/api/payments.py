@@ -36,6 +36,8 @@ CREATE_PROBLEMS = (
     "PENDING_SAME_BUNDLE",
     "customer_conflict",
     "provider_not_configured",
+    "currency_not_supported_by_provider",
+    "amount_below_minimum",
 )
 ID_PATTERN = r"^pay_[0-7][0-9a-hjkmnp-tv-z]{25}$"
 PaymentId = Annotated[str, Path(alias="paymentId", pattern=ID_PATTERN)]

@@ -108,6 +108,8 @@ def _show_test(answer: Answer) -> None:
         print(f"{answer['provider']} accepts the credentials of {answer['account']} ({_mode(answer)}).")
     else:
         print(f"{answer['provider']}: {answer['problem']}")
+        if answer["field"]:
+            print(f"Look at the field {answer['field']}.")
 
 
 def _mode(connection: Answer) -> str:

@@ -63,7 +63,13 @@ async def list_(app: App, order: ListConnections) -> Answer:
 @operation("connections.test", TestConnection)
 async def test(app: App, order: TestConnection) -> Answer:
     checked = await check_connection(app.ctx, WHO, order.connection)
-    answer = {**told(app, checked.connection), "ok": checked.problem is None, "problem": checked.problem}
+    answer = {
+        **told(app, checked.connection),
+        "ok": checked.problem is None,
+        "problem": checked.problem,
+        "field": checked.field,
+        "answered": checked.answered,
+    }
     if checked.identity is not None:
         answer["providerSays"] = {"account": checked.identity.account, "live": checked.identity.live}
     return answer

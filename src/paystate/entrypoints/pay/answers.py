@@ -15,7 +15,7 @@ from paystate.app import App
 from paystate.entrypoints.api.problems import headers_of, problem, status_of
 from paystate.entrypoints.incoming import incoming
 from paystate.entrypoints.pay.static_files import StaticFiles
-from paystate.entrypoints.pay.words import LANGUAGE, amount_text, provider_title, time_text
+from paystate.entrypoints.pay.words import LANGUAGE, amount_text, provider_title, time_text, way_to_pay
 from paystate.kit.clock import monotonic, rfc3339
 from paystate.kit.errors import Forbidden, NotFound, PaystateError, Refused, TooMany
 from paystate.kit.text import origin_of
@@ -50,7 +50,8 @@ def make_templates(static: StaticFiles) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters.update(amount=amount_text, time_text=time_text, rfc3339=rfc3339, provider=provider_title)
+    env.filters.update(amount=amount_text, time_text=time_text, rfc3339=rfc3339)
+    env.filters.update(provider=provider_title, way_to_pay=way_to_pay)
     env.globals.update(static=dict(static.urls), language=LANGUAGE)
     return env
 
@@ -162,11 +163,21 @@ def _is_own_host(request: Request, origin: str) -> bool:
 
 async def read_form(request: Request) -> list[tuple[str, str]]:
     """The fields of a small form, in order. Raises Refused `payload_too_large`."""
+    return form_fields(await read_form_bytes(request))
+
+
+async def read_form_bytes(request: Request) -> bytes:
+    """A small form as it was sent. Raises Refused `payload_too_large`."""
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > FORM_LIMIT:
             raise Refused("The form is too large.", code="payload_too_large")
+    return body
+
+
+def form_fields(body: bytes) -> list[tuple[str, str]]:
+    """The fields of an encoded form, or of a query, in order. Raises Refused `payload_too_large`."""
     try:
         return parse_qsl(body.decode("latin-1"), max_num_fields=FORM_FIELDS_LIMIT)
     except ValueError:

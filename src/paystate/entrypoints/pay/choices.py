@@ -7,11 +7,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from paystate.domain.payments import AttemptState, Intent, State, proof_store
+from paystate.domain.payments import Attempt, AttemptState, Intent, State, proof_store
 from paystate.domain.payments.port import Offer
 from paystate.entrypoints.pay.answers import Desk, Page, read_form, see_other
 from paystate.entrypoints.pay.finding import WHO, Found, checkout_origins, find_payment
-from paystate.entrypoints.pay.words import view_of, web_link
+from paystate.entrypoints.pay.instructions import checks_of, qr_of, rows_of
+from paystate.entrypoints.pay.watching import watched
+from paystate.entrypoints.pay.words import view_of, way_to_pay, web_link
 from paystate.flows.cancel_payment import cancel_payment
 from paystate.flows.create_payment import NewPayment
 from paystate.flows.replace_payment import finish_intent
@@ -46,7 +48,13 @@ class Checkouts:
         form = dict(await read_form(request))
         ctx = self._desk.app.ctx
         try:
-            checkout = await start_checkout(ctx, WHO, found.payment.short_code, form.get("provider"))
+            checkout = await start_checkout(
+                ctx,
+                WHO,
+                found.payment.short_code,
+                form.get("provider"),
+                instead_of=form.get("insteadOf"),
+            )
         except Conflict:
             return see_other(found.home)
         offer = checkout.offer
@@ -69,23 +77,42 @@ class Checkouts:
         offer = None if attempt.checkout is None else msgspec.json.decode(attempt.checkout, type=Offer)
         if offer is None and attempt.state is not AttemptState.CREATED:
             return see_other(found.home)
+        if offer is not None and offer.kind == "instructions":
+            return self._instruct(found, attempt, offer)
         url = None if offer is None else web_link(offer.url)
-        if offer is not None and offer.kind != "instructions" and url is None:
+        if offer is not None and url is None:
             raise Unavailable("The payment provider sent no usable address.", code="provider_unavailable")
-        return self._continue(found, attempt.provider, offer, url)
+        return self._continue(found, attempt, offer, url)
 
-    def _continue(self, found: Found, provider: str, offer: Offer | None, url: str | None) -> Response:
+    def _continue(self, found: Found, attempt: Attempt, offer: Offer | None, url: str | None) -> Response:
         return self._desk.html(
             "continue.html",
             form_origins=[] if url is None else [origin_of(url.partition("#")[0])],
             payment=found.payment,
             merchant_name=found.merchant_name,
-            provider_name=provider,
+            provider_name=attempt.provider,
+            attempt_id=attempt.id,
+            is_test=_is_test(found, attempt),
             kind="wait" if offer is None else offer.kind,
             url=url,
             fields={} if offer is None else offer.fields,
             home=found.home,
         )
+
+    def _instruct(self, found: Found, attempt: Attempt, offer: Offer) -> Response:
+        return self._desk.html(
+            "instructions.html",
+            way=way_to_pay(attempt.provider, found.payment.money.currency),
+            rows=rows_of(offer.fields),
+            checks=checks_of(offer.fields),
+            qr=qr_of(offer.fields),
+            is_test=_is_test(found, attempt),
+            **watched(found, self._desk.app.settings),
+        )
+
+
+def _is_test(found: Found, attempt: Attempt) -> bool:
+    return any(c.id == attempt.connection_id and not c.live for c in found.connections)
 
 
 class Cancels:

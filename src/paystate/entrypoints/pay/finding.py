@@ -13,9 +13,9 @@ from paystate.domain.payments import Attempt, Payment, State, attempt_store, sto
 from paystate.domain.payments.states import OFFERED
 from paystate.entrypoints.pay.answers import Desk
 from paystate.entrypoints.pay.words import PAYABLE, web_link
+from paystate.flows.choose_connection import offered_connections
 from paystate.flows.context import Context
 from paystate.flows.expire_payments import expire_one
-from paystate.flows.start_checkout import usable_connections
 from paystate.kit.clock import Instant
 from paystate.kit.errors import NotFound
 from paystate.kit.ids import MerchantId, System, is_short_code
@@ -35,7 +35,7 @@ class NamesCheckoutOrigins(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A payment as its page needs it; `connections` are the ways to pay, one per provider."""
+    """A payment as its page needs it; `connections` are the ways to pay this money, one per provider."""
 
     payment: Payment
     merchant_name: str
@@ -79,7 +79,7 @@ def _read(ctx: Context, code: str, tx: Tx) -> Found:
         raise NotFound(NOT_AVAILABLE)
     by_provider: dict[str, Connection] = {}
     if payment.state in PAYABLE:
-        for connection in usable_connections(ctx, tx, payment):
+        for connection in offered_connections(ctx, tx, payment):
             by_provider.setdefault(connection.provider, connection)
     return Found(
         payment=payment,

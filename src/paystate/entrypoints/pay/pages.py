@@ -8,10 +8,8 @@ from paystate.domain.payments import State
 from paystate.domain.payments.states import FINAL
 from paystate.entrypoints.pay.answers import Desk, Page
 from paystate.entrypoints.pay.finding import Found, checkout_origins, find_payment
+from paystate.entrypoints.pay.watching import watched
 from paystate.entrypoints.pay.words import view_of, web_link
-from paystate.kit.clock import MINUTE, SECOND
-
-LANDINGS = {State.PAID: "success", State.EXPIRED: "expired", State.CANCELED: "canceled"}
 
 
 class PaymentPages:
@@ -41,22 +39,17 @@ class PaymentPages:
 
     def _page(self, found: Found) -> Response:
         payment, settings = found.payment, self._desk.app.settings
-        view = view_of(payment, found.now)
-        methods = found.connections if view.can_pay else []
+        values = watched(found, settings)
+        methods = found.connections if values["view"].can_pay else []
         shop = payment.return_url if payment.state is State.PAID else payment.cancel_url or payment.return_url
         return self._desk.html(
             "payment.html",
             form_origins=checkout_origins(self._desk.app.ctx, methods),
-            payment=payment,
-            merchant_name=found.merchant_name,
-            view=view,
             methods=[connection.provider for connection in methods],
             is_test=bool(methods) and not any(connection.live for connection in methods),
-            home=found.home,
-            ends={state.value: f"{found.home}/{name}" for state, name in LANDINGS.items()},
             shop_url=web_link(shop) if payment.state in FINAL else None,
-            page_timeout_seconds=settings.page_timeout_minutes * MINUTE // SECOND,
             longest_wait=_duration(settings.pending_verification_limit_minutes),
+            **values,
         )
 
 

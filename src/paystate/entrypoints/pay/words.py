@@ -21,8 +21,11 @@ LANGUAGE = "en"
 PAYABLE = frozenset({State.OPEN, State.PENDING_VERIFICATION, State.FAILED})
 REVIEW_POLL_SECONDS = 30
 POLL_SECONDS = 3
-TITLES: Mapping[str, str] = MappingProxyType({"sumup": "SumUp", "hedera": "HBAR or USDC"})
+TITLES: Mapping[str, str] = MappingProxyType({"sumup": "SumUp"})
 """Providers whose own spelling is not their name with a capital."""
+
+NETWORKS = frozenset({"hedera"})
+"""Where nobody stands between: the customer pays in the currency, on the network."""
 
 _LETTER_BEFORE_DIGIT = re.compile(r"([^\W\d_])(\d)")
 
@@ -144,6 +147,12 @@ def _notes(payment: Payment) -> list[str]:
 def provider_title(name: str) -> str:
     """A provider's name as customers know it."""
     return TITLES.get(name, name.replace("_", " ").capitalize())
+
+
+def way_to_pay(name: str, currency: str) -> str:
+    """What a button promises: ``Stripe``, or ``USDC on Hedera``."""
+    title = provider_title(name)
+    return f"{currency} on {title}" if name in NETWORKS else title
 
 
 def amount_text(money: Money) -> str:

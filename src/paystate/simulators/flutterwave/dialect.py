@@ -13,8 +13,18 @@ from paystate.simulators.bodies import read_form, read_json
 from paystate.simulators.flutterwave.wire import refund_row, transaction_rows
 from paystate.simulators.numbers import fresh_number
 from paystate.simulators.stage import NO_DETAILS, Answer
-from paystate.simulators.till import OPERATIONS, Account, Card, Checkout, Dialect, Happening, Landing, Message
-from paystate.simulators.till.dialect import Kind
+from paystate.simulators.till import (
+    OPERATIONS,
+    Account,
+    Card,
+    Checkout,
+    Dialect,
+    Happening,
+    Landing,
+    Message,
+    Vector,
+)
+from paystate.simulators.till.dialect import Kind, Lie
 
 TOKEN_PATH = "/realms/flutterwave/protocol/openid-connect/token"  # noqa: S105  an address
 LISTS = frozenset({"/v3/transactions", "/v3/refunds"})
@@ -46,6 +56,23 @@ class FlutterwaveDialect(Dialect):
         "5531886652142950": Card("pay"),
         "5258585922666506": Card("decline", "Insufficient Funds"),
     }
+    wrong_fields: Mapping[str, str] = {"secretKey": "FLWSECK_TEST-ofnobody-X"}
+    untold: Mapping[Lie, str] = {"live": "no answer says whether it is of the test mode"}
+    open_after_decline = False
+    vectors = (
+        Vector(
+            secret="flw-secret-hash-0001",  # noqa: S106  published
+            body=b'{"event":"charge.completed","data":{"id":1,"tx_ref":"ple-0001"}}',
+            headers={"verif-hash": "flw-secret-hash-0001"},
+        ),
+    )
+
+    def connection_fields(self, account: Account) -> dict[str, str]:
+        """With the account's number every payment is compared to it."""
+        return super().connection_fields(account) | {
+            "accountId": account.id,
+            "tokenUrl": self.stage.base_url + TOKEN_PATH,
+        }
 
     def messages(self, happening: Happening) -> Iterable[Message]:
         name, data = "", dict[str, Any]()

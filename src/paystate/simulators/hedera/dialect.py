@@ -1,6 +1,6 @@
 """How Hedera speaks: consensus timestamps as ids, results in capitals, and no word to anybody unasked."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -10,6 +10,7 @@ from paystate.simulators.bodies import read_form
 from paystate.simulators.fault_answers import UNKNOWN_STATUS
 from paystate.simulators.stage import NO_DETAILS, Answer, Stage
 from paystate.simulators.till import Account, Checkout, Dialect, Happening, Landing, Message
+from paystate.simulators.till.dialect import Lie
 
 TRANSACTIONS = "/api/v1/transactions"
 COUNTED_PER_MILLISECOND = 1_000_000
@@ -33,6 +34,17 @@ class HederaDialect(Dialect):
     """One call lists and asks alike, of all payments at once: a fault cannot be aimed at a single one."""
 
     page_path = "/wallet"
+    wrong_fields: Mapping[str, str] = {"accountId": "0.0.899999", "network": "devnet"}
+    untold: Mapping[Lie, str] = {
+        "account": "a mirror node that is asked about one account shows nothing of another",
+        "live": "each network has mirror nodes of its own",
+        "reference": "a transfer with another memo is not this payment's",
+    }
+    signed_with: Sequence[Mapping[str, str]] = ()
+
+    def connection_fields(self, account: Account) -> dict[str, str]:
+        network = "mainnet" if account.live else "testnet"
+        return {"accountId": account.id, "network": network, "baseUrl": self.stage.base_url}
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)

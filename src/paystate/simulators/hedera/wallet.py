@@ -91,8 +91,9 @@ def _form(given: dict[str, str], wrong: str = "") -> Answer:
     chosen = given.get("asset", "HBAR")
     options = "".join(f"<option{' selected' if asset == chosen else ''}>{asset}</option>" for asset in ASSETS)
     note = f'<p role="alert">{escape(wrong)}</p>' if wrong else ""
-    page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Hedera Wallet</title></head><body>
-<h1>Send</h1>{note}<form method="post" action="{HederaDialect.page_path}">
+    page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">
+<title>Hedera Wallet</title></head><body><h1>Send</h1>{note}<form method="post" action="{HederaDialect.page_path}">
 {field("account", "To account")}{field("amount", "Amount")}
 <p><label>Asset <select name="asset">{options}</select></label></p>{field("memo", "Memo")}
 <p><button>Continue</button></p></form></body></html>"""

@@ -120,5 +120,6 @@ def _reference_in_form(call: Call) -> Subject:
 
 
 def _told(wrong: str) -> Answer:
-    page = f"<!doctype html><title>Netcash Pay Now</title><h1>We cannot take this payment</h1><p>{escape(wrong)}</p>"
+    head = '<!doctype html><title>Netcash Pay Now</title><link rel="icon" href="data:,">'
+    page = f"{head}<h1>We cannot take this payment</h1><p>{escape(wrong)}</p>"
     return Answer(200, page.encode(), content_type="text/html")

@@ -1,6 +1,6 @@
 """How Netcash speaks: GUIDs, unsigned forms to fixed addresses, and browsers that come back by POST."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
@@ -21,7 +21,7 @@ from paystate.simulators.netcash.postback import (
 )
 from paystate.simulators.stage import NO_DETAILS, Answer
 from paystate.simulators.till import Account, Card, Checkout, Dialect, Happening, Landing, Message, Status
-from paystate.simulators.till.dialect import Kind
+from paystate.simulators.till.dialect import Kind, Lie
 
 FORM = "application/x-www-form-urlencoded"
 SERVICE_KEY = "5e2f1c8a-3b7d-4f60-9a1e-0c4d8b7a6f52"
@@ -49,6 +49,28 @@ class NetcashDialect(Dialect):
         "4000000000000002": Card("decline", "do_not_honour"),
         "5200000000000114": Card("decline", "insufficient_funds"),
     }
+    wrong_fields: Mapping[str, str] = {
+        "serviceKey": "not-a-guid",
+        "accountServiceKey": "00000000-0000-4000-8000-000000000000",
+    }
+    untold: Mapping[Lie, str] = {
+        "currency": "every amount is in rand and carries no currency",
+        "live": "no answer tells the test mode",
+        "reference": "an answer about another reference is about another payment",
+    }
+    open_after_decline = False
+    signed_with: Sequence[Mapping[str, str]] = ()
+    sends_unsigned = True
+
+    def connection_fields(self, account: Account) -> dict[str, str]:
+        fields = {
+            "serviceKey": account.keys[-1] if account.keys else "",
+            "accountServiceKey": account.extra.get("accountServiceKey", ""),
+            "mode": "live" if account.live else "test",
+            "payUrl": f"{self.stage.base_url}/site/paynow.aspx",
+            "baseUrl": self.stage.base_url,
+        }
+        return {name: value for name, value in fields.items() if value}
 
     def messages(self, happening: Happening) -> Iterable[Message]:
         said = newest(happening.checkout)
@@ -115,3 +137,6 @@ class NetcashDialect(Dialect):
         fine = said.accepted or checkout.status is Status.PROCESSING
         url = checkout.return_url if fine else checkout.cancel_url
         return Landing(url, fields(checkout, said)) if url else None
+
+    def landing_extra(self, url: str) -> dict[str, str]:
+        return {"acceptUrl": url, "declineUrl": url}

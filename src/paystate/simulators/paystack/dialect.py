@@ -14,8 +14,8 @@ from paystate.kit.ids import new_id
 from paystate.simulators.numbers import fresh_number
 from paystate.simulators.paystack.wire import REFUND_WORDS, dispute_row, subunits, transaction_row
 from paystate.simulators.stage import NO_DETAILS, Answer
-from paystate.simulators.till import Account, Card, Checkout, Dialect, Happening, Landing, Message
-from paystate.simulators.till.dialect import Kind
+from paystate.simulators.till import Account, Card, Checkout, Dialect, Happening, Landing, Message, Vector
+from paystate.simulators.till.dialect import Kind, Lie
 
 LISTS = frozenset({"/transaction", "/refund", "/dispute"})
 FEE_BASIS_POINTS, FLAT_FEE, FLAT_FROM, MOST_FEE = 150, 10_000, 250_000, 200_000
@@ -48,6 +48,25 @@ class PaystackDialect(Dialect):
         "4084080000005408": Card("decline", "Declined"),
         "4084080000670037": Card("decline", "Insufficient Funds"),
     }
+    wrong_fields: Mapping[str, str] = {"secretKey": "sk_test_of_nobody"}
+    untold: Mapping[Lie, str] = {"account": "no answer names the account: only its own key can ask"}
+    open_after_decline = False
+    vectors = (
+        Vector(
+            secret="sk_test_0123456789abcdef0123456789abcdef01234567",  # noqa: S106  published
+            body=b'{"event":"charge.success","data":{"id":302961,"domain":"test","status":"success"'
+            b',"reference":"ple-0001","amount":50000,"currency":"NGN"}}',
+            headers={
+                "x-paystack-signature": "7107b4a61921e161c2f4f5fbc99ab19e00b764f9ebc434a5eeda09a8dfa1e622"
+                "edd13ae89889e8209c278e996938c4172e3d5029d8a729e25e8e46bf0170c84d"
+            },
+        ),
+    )
+
+    def connection_fields(self, account: Account) -> dict[str, str]:
+        """The key signs; there is no other secret."""
+        fields = super().connection_fields(account)
+        return {name: fields[name] for name in ("secretKey", "baseUrl")}
 
     def messages(self, happening: Happening) -> Iterable[Message]:
         name, data = _told(happening)

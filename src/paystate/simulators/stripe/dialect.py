@@ -16,8 +16,8 @@ from paystate.kit.clock import SECOND, Instant
 from paystate.simulators.bodies import read_form
 from paystate.simulators.stage import NO_DETAILS, Answer
 from paystate.simulators.stripe import shapes
-from paystate.simulators.till import Account, Card, Checkout, Dialect, Happening, Landing, Message
-from paystate.simulators.till.dialect import Kind
+from paystate.simulators.till import Account, Card, Checkout, Dialect, Happening, Landing, Message, Vector
+from paystate.simulators.till.dialect import Kind, Lie
 
 BASE62 = string.ascii_letters + string.digits
 SESSION_LENGTH = 58
@@ -60,6 +60,21 @@ class StripeDialect(Dialect):
         "4100000000000019": Card("decline", "fraudulent"),
         "4000000000000259": Card("dispute"),
     }
+    wrong_fields: Mapping[str, str] = {"secretKey": "sk_test_of_nobody"}
+    untold: Mapping[Lie, str] = {"account": "a session does not say to which account it belongs"}
+    vectors = (
+        Vector(
+            secret="whsec_test_4f1c2d3e5a6b7c8d9e0f",  # noqa: S106  published
+            body=b'{"id":"evt_test_0001","object":"event","type":"checkout.session.completed","data'
+            b'":{"object":{"id":"cs_test_a1b2c3","object":"checkout.session","payment_status":'
+            b'"paid"}}}',
+            headers={
+                "Stripe-Signature": "t=1760000000,"
+                "v1=ca913dd12b601c16413d05581171ca1a03bffe1c6d28b3126a438c5b7e1cb908"
+            },
+            at_seconds=1760000000,
+        ),
+    )
 
     def messages(self, happening: Happening) -> Iterable[Message]:
         return [self._event(type_, item, happening) for type_, item in self._told(happening)]

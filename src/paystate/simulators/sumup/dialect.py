@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
@@ -15,8 +15,8 @@ from aiohttp import web
 from paystate.kit.clock import SECOND, Instant, rfc3339
 from paystate.simulators.stage import NO_DETAILS, Answer
 from paystate.simulators.sumup.wire import checkout_status
-from paystate.simulators.till import Account, Card, Checkout, Dialect, Happening, Landing, Message
-from paystate.simulators.till.dialect import Kind
+from paystate.simulators.till import Account, Card, Checkout, Dialect, Happening, Landing, Message, Vector
+from paystate.simulators.till.dialect import Kind, Lie
 
 PROBLEM = "application/problem+json"
 STYLES = frozenset({"plain", "events", "legacy"})
@@ -60,6 +60,35 @@ class SumUpDialect(Dialect):
         "4200000000000091": Card("pay"),
         "5200000000000007": Card("pay"),
     }
+    wrong_fields: Mapping[str, str] = {"secretKey": "sup_sk_of_nobody", "merchantCode": "MNOBODY1"}
+    untold: Mapping[Lie, str] = {"live": "only the merchant's own record says that it is a sandbox"}
+    signed_with: Sequence[Mapping[str, str]] = ({"webhooks": "events"}, {"webhooks": "legacy"})
+    sends_unsigned = True
+    vectors = (
+        Vector(
+            secret="sumup-events-secret-0001",  # noqa: S106  published
+            body=b'{"id":"evt_0001","type":"checkouts.paid","created_at":"2025-10-09T08:53:20Z","ob'
+            b'ject":{"id":"4e425463-3e1b-431d-83fa-1e51c2925e99","type":"checkout","url":"http'
+            b's://api.sumup.com/v0.1/checkouts/4e425463-3e1b-431d-83fa-1e51c2925e99"}}',
+            headers={
+                "X-SumUp-Webhook-Signature": "t=1760000000,"
+                "v1=90abb8d219d98b22cdcba8a10d9bcc45d67e44d36fb59952ffe48720be1ecd3e"
+            },
+            at_seconds=1760000000,
+        ),
+        Vector(
+            secret="sumup-webhook-secret-0001",  # noqa: S106  published
+            body=b'{"id":"8f1b7c1e-0000-4000-8000-000000000001","event_type":"checkout.status.updat'
+            b'ed","payload":{"checkout_id":"4e425463-3e1b-431d-83fa-1e51c2925e99","reference":'
+            b'"ple-0001","status":"PAID"},"timestamp":"2025-10-09T08:53:20Z"}',
+            headers={
+                "x-payload-signature": "f05d377c5b4070bc605c2976575737a6daa7874d7abaae339d4de56586207a19"
+            },
+        ),
+    )
+
+    def connection_fields(self, account: Account) -> dict[str, str]:
+        return super().connection_fields(account) | {"merchantCode": account.id}
 
     # --- webhooks
 

@@ -11,6 +11,11 @@ How to write a simulator `acme` on it, as `simulators/acme/` (the sandbox is the
    `new_id`, `transaction_id`, `fee`, `page_path`, `cards`, `landing` (where the browser goes after an act on the page;
    `Landing.fields` makes it a form that posts itself), `unknown_status`, `reset`, `operations` (add "token" for OAuth;
    `lend_token` and `expire_tokens` are there).
+   The contract suite (`tests/contract/`) runs on every adapter that is found, and asks the dialect what it cannot know:
+   `connection_fields(account)` (what a merchant types in; `GET /_control/connection` answers it), `wrong_fields` (per
+   field a value that is refused), `untold` (lies about a payment that no answer can show, each with the reason),
+   `open_after_decline`, `signed_with` and `sends_unsigned` (which of its accounts sign), `vectors` (published
+   signatures), `landing_extra` (where all browsers of an account come back to one address).
 2. `api.py`: functions `(call: Call) -> Answer`, each in an `Operation(name, act, subject, keys=…)`. `call.body` is the
    parsed body, `call.raw` the bytes, `call.owner` the account. Refuse with `raise refuse(code, message, status, **details)`.
    `keys=Keys(…)` where the provider has idempotency keys. `public=True` without credentials, `raw=True` for other bodies
@@ -31,7 +36,16 @@ webhook retries come with the till. `act` must not wait, and must change nothing
 """
 
 from paystate.simulators.till.acts import Acts, Payment
-from paystate.simulators.till.dialect import OPERATIONS, Card, Dialect, Happening, Landing, Message
+from paystate.simulators.till.dialect import (
+    OPERATIONS,
+    Card,
+    Dialect,
+    Happening,
+    Landing,
+    Lie,
+    Message,
+    Vector,
+)
 from paystate.simulators.till.machine import Till, about
 from paystate.simulators.till.objects import (
     ENDED_UNPAID,
@@ -55,6 +69,7 @@ __all__ = [
     "Dialect",
     "Happening",
     "Landing",
+    "Lie",
     "Message",
     "Payment",
     "Refund",
@@ -62,5 +77,6 @@ __all__ = [
     "Status",
     "Till",
     "Transaction",
+    "Vector",
     "about",
 ]

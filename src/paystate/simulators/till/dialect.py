@@ -2,7 +2,7 @@
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,6 +24,9 @@ RETURNING = frozenset(
 """Acts on the page after which a browser goes back to the shop."""
 
 Kind = Literal["checkout", "decline", "refund", "event"]
+Lie = Literal["amount", "currency", "reference", "account", "live"]
+"""What a forced payment may differ in from what was asked for."""
+
 Name = Literal[
     "checkout.paid",
     "checkout.processing",
@@ -67,6 +70,16 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class Vector:
+    """A signature that the provider, or its own library, is known to accept: at this second, of these bytes."""
+
+    secret: str
+    body: bytes
+    headers: Mapping[str, str]
+    at_seconds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Landing:
     """Where a browser goes: by GET, or with `fields` by a form that posts itself."""
 
@@ -85,6 +98,18 @@ class Dialect(ABC):
     cards: Mapping[str, Card] = {}
     """By number without spaces; every other number pays."""
 
+    wrong_fields: Mapping[str, str] = {"secretKey": "sk_of_nobody"}
+    """By field of a connection, a value of its shape that is nobody's: refused when the provider is asked who it is."""
+    untold: Mapping[Lie, str] = {}
+    """Lies about a payment that no answer here can show, each with the reason."""
+    open_after_decline: bool = True
+    """After a declined try the checkout says that it can still be paid; else it says failed, until another try pays."""
+    signed_with: Sequence[Mapping[str, str]] = ({},)
+    """The `extra` of an account that signs its webhooks, one for each generation of signatures; none: never signed."""
+    sends_unsigned: bool = False
+    """Whether the webhooks of an account without such `extra` carry no signature."""
+    vectors: Sequence[Vector] = ()
+
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self._tokens: dict[str, tuple[str, int | None]] = {}
@@ -92,6 +117,14 @@ class Dialect(ABC):
     @abstractmethod
     def messages(self, happening: Happening) -> Iterable[Message]:
         """The webhooks of this happening: none, one or several."""
+
+    def connection_fields(self, account: Account) -> dict[str, str]:
+        """What a merchant types in to connect this account to an installation."""
+        return {
+            "secretKey": account.keys[-1] if account.keys else "",
+            "webhookSecret": account.webhook_secret,
+            "baseUrl": self.stage.base_url,
+        }
 
     # --- webhooks
 
@@ -179,6 +212,11 @@ class Dialect(ABC):
         if act == "leave":
             return Landing(checkout.cancel_url)
         return Landing(checkout.return_url) if act in RETURNING else None
+
+    def landing_extra(self, url: str) -> dict[str, str]:
+        """The `extra` of an account whose browsers all come back to this address; none: each checkout has its own."""
+        del url
+        return {}
 
     def reset(self) -> None:
         """Forget what the dialect itself remembers; extend it for counters of your own."""

@@ -78,6 +78,7 @@ class Outcomes:
         return [
             web.post(f"{PREFIX}/outcomes", self.outcome),
             web.post(f"{PREFIX}/accounts", self.account),
+            web.get(f"{PREFIX}/connection", self.connection),
             web.post(f"{PREFIX}/refund_mode", self.refund_mode),
         ]
 
@@ -104,6 +105,13 @@ class Outcomes:
             old = Account(id=wanted.account, live=False, webhook_secret=f"whsec_{wanted.account}")
         self._state.keep_account(_changed(old, wanted))
         return send(Answer(200, self._state.accounts[wanted.account].row(self._dialect.brand)))
+
+    async def connection(self, request: web.Request) -> web.Response:
+        """What to type in to connect an account, by default the first."""
+        account = self._state.accounts.get(request.query.get("account", self._dialect.accounts[0].id))
+        if account is None:
+            return send(refusal("not_found", "There is no such account.", 404))
+        return send(Answer(200, {"fields": self._dialect.connection_fields(account)}))
 
     async def refund_mode(self, request: web.Request) -> web.Response:
         self._acts.refund_status = (await read_as(request, RefundModeRequest)).status

@@ -1,5 +1,6 @@
 """The command that tells the main story on a real installation, and checks every sentence of it."""
 
+import pkgutil
 import shutil
 import signal
 import sys
@@ -9,14 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from paystate.entrypoints.cli.demo.cast import CASTS, cast_of
 from paystate.entrypoints.cli.frame import FOUND_WRONG, Answer, DataDir, Json, print_json, terminal
 from paystate.kit.errors import Refused
 
 if TYPE_CHECKING:
     from paystate.entrypoints.cli.demo.narrator import Narrator
     from paystate.entrypoints.cli.demo.stage import Stage
-
-TOLD_WITH = ("sandbox",)
 
 
 def add_to(command_line: typer.Typer) -> None:
@@ -27,27 +27,37 @@ def add_to(command_line: typer.Typer) -> None:
 def demo(
     *,
     provider: Annotated[
-        str, typer.Option("--provider", help="Whose local fake plays the provider.")
+        str, typer.Option("--provider", help=f"Whose local fake plays the provider: {', '.join(CASTS)}.")
     ] = "sandbox",
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """Tell the main story on a real server and a fake provider, and fail if one sentence of it is not true.
 
-    On a terminal the server goes on afterwards, until Ctrl-C.
+    With another provider than the sandbox, the story of what that one can express. On a terminal the server goes on
+    afterwards, with a payment to pay by hand, until Ctrl-C.
     """
     with terminal(data_dir, as_json):
-        if provider not in TOLD_WITH:
-            raise Refused(f"The story is told with: {', '.join(TOLD_WITH)}.", code="wrong_use")
+        _refuse_unknown(provider)
         told = _tell(provider, data_dir, as_json=as_json)
     if not told["ok"]:
         raise typer.Exit(FOUND_WRONG)
 
 
+def _refuse_unknown(provider: str) -> None:
+    from paystate.adapters import providers
+    from paystate.simulators import simulator_names
+
+    adapters = {found.name for found in pkgutil.iter_modules(providers.__path__)}
+    known = [name for name in simulator_names() if name in adapters]
+    if provider not in known:
+        raise Refused(f"A story is told with: {', '.join(known)}.", code="wrong_use")
+
+
 def _tell(provider: str, data_dir: Path | None, *, as_json: bool) -> Answer:
     from paystate.entrypoints.cli.demo.narrator import Narrator
     from paystate.entrypoints.cli.demo.stage import Stage
-    from paystate.entrypoints.cli.demo.story import tell_story
+    from paystate.entrypoints.cli.demo.telling import tell_story
 
     signal.signal(signal.SIGTERM, _leave)  # so that a stopped demo stops what it started
     folder = data_dir.absolute() if data_dir is not None else Path(tempfile.mkdtemp(prefix="paystate-demo-"))
@@ -67,7 +77,17 @@ def _tell(provider: str, data_dir: Path | None, *, as_json: bool) -> Answer:
 
 
 def _go_on(stage: "Stage", narrator: "Narrator") -> None:
-    narrator.stay(stage.base_url, stage.simulator_url, stage.key)
+    cast = cast_of(stage.provider)
+    payment = stage.new_payment(cast.price, cast.currency, "Paid by you")
+    narrator.stay(
+        {
+            "Pay this one by hand": payment["payUrl"],
+            "With": f"card {cast.card}, any later date" if cast.card else f"{stage.simulator_url}/wallet",
+            "API": f"{stage.base_url}/api/openapi.json",
+            "Payments": f"curl -H 'Authorization: Bearer {stage.key}' {stage.base_url}/api/payments",
+            "What the fake provider knows": f"{stage.simulator_url}/_control/objects",
+        }
+    )
     try:
         stage.wait()
     except KeyboardInterrupt:

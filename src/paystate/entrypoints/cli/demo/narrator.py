@@ -1,6 +1,7 @@
 """How the demo speaks: one heading and one short paragraph per chapter."""
 
 import textwrap
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.text import Text
@@ -16,7 +17,8 @@ class Narrator:
 
     def opening(self, provider: str, facts: dict[str, str]) -> None:
         """What was started, and with what."""
-        self._console.print(Text("Paystate: the main story", style="bold"))
+        title = "the main story" if provider == "sandbox" else f"a story of {provider}"
+        self._console.print(Text(f"Paystate: {title}", style="bold"))
         self.line(
             f"A real server on SQLite, the local fake of the provider “{provider}”, and a merchant. Everything below "
             "happens over HTTP; each chapter is checked, and one wrong fact ends this with exit code 1."
@@ -49,15 +51,11 @@ class Narrator:
             Text(f"All {chapters} chapters hold, in {seconds:.0f} seconds.", style="bold green")
         )
 
-    def stay(self, base_url: str, simulator_url: str, key: str) -> None:
+    def stay(self, places: Mapping[str, str]) -> None:
         """On a terminal: where to look around."""
         self._console.print()
         self.line("The server goes on until Ctrl-C. Look around:")
-        for name, value in (
-            ("API", f"{base_url}/api/openapi.json"),
-            ("Payments", f"curl -H 'Authorization: Bearer {key}' {base_url}/api/payments"),
-            ("What the fake provider knows", f"{simulator_url}/_control/objects"),
-        ):
+        for name, value in places.items():
             self._console.print(f"  {name}: {value}")
 
     def _paragraph(self, text: str, style: str, *, indent: str = "   ", mark: str = "") -> None:

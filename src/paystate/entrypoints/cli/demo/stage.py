@@ -3,12 +3,12 @@
 import contextlib
 import json
 import os
-import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -40,8 +40,8 @@ class Stage:
         self.provider = provider
         self.key = ""
         self.simulator_url = ""
-        self.account = f"acct_demo_{secrets.token_hex(4)}"
-        self._secret_key, self._webhook_secret = f"sk_{secrets.token_hex(8)}", f"whsec_{secrets.token_hex(8)}"
+        self.account = ""
+        self.connection = ""
         self._port = _free_port()
         self._children: list[subprocess.Popen[str]] = []
         self._server: subprocess.Popen[str] | None = None
@@ -117,6 +117,15 @@ class Stage:
             raise StageFailed(f"{operation} was answered with {reply.status}: {reply.body}")
         return reply.body
 
+    def new_payment(self, amount: int, currency: str, description: str, **more: Any) -> dict[str, Any]:
+        """A payment as the merchant's program makes it."""
+        body = {"amount": amount, "currency": currency, "description": description, **more}
+        reply = self.web.post("/api/payments", body)
+        if reply.status != 201:
+            raise StageFailed(f"The payment was answered with {reply.status}: {reply.body}")
+        payment: dict[str, Any] = reply.body
+        return payment
+
     def wait(self) -> None:
         """Until the server ends."""
         assert self._server is not None
@@ -149,22 +158,26 @@ class Stage:
         self.simulator_url = self._first_line(child, "simulator").split()[-1]
 
     def _set_up(self) -> None:
-        self.simulator.post(
-            "/_control/accounts",
-            {
-                "account": self.account,
-                "secretKey": self._secret_key,
-                "webhookSecret": self._webhook_secret,
-                "live": False,
-            },
-        )
+        """A merchant connected to the simulator's account, and what the merchant types in over there."""
+        self.account = self._at_simulator("GET", "objects")["accounts"][0]["account"]
+        fields = self._at_simulator("GET", "connection")["fields"]
         self.key = str(self.owner("keys.create", merchant=MERCHANT)["key"])
-        fields = {
-            "baseUrl": self.simulator_url,
-            "secretKey": self._secret_key,
-            "webhookSecret": self._webhook_secret,
+        made = self.owner("connections.add", provider=self.provider, merchant=MERCHANT, fields=fields)
+        self.connection = str(made["id"])
+        landing = f"{self.base_url}/pay/return/{self.connection}"
+        typed = {
+            "account": self.account,
+            "webhookUrl": made["webhookUrl"],
+            "extra": {"acceptUrl": landing, "declineUrl": landing},
         }
-        self.owner("connections.add", provider=self.provider, merchant=MERCHANT, fields=fields)
+        self._at_simulator("POST", "accounts", typed)
+
+    def _at_simulator(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        control = f"/_control/{path}"
+        reply = self.simulator.get(control) if method == "GET" else self.simulator.post(control, body)
+        if reply.status >= 300:
+            raise StageFailed(f"{control} was answered with {reply.status}: {reply.body}")
+        return reply.body
 
     def _spawn(self, arguments: list[str], *, stderr: Any) -> "subprocess.Popen[str]":
         child = subprocess.Popen(  # noqa: S603 -- our own program with our own words

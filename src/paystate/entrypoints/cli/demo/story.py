@@ -1,97 +1,30 @@
-"""The story itself: every chapter does something, then reads what Paystate knows and fails if a fact differs."""
+"""The story of the sandbox, the main one: every chapter does something, then reads what Paystate knows and fails if a fact differs."""
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
 from paystate.entrypoints.cli.demo.narrator import Narrator
-from paystate.entrypoints.cli.demo.stage import LOOPBACK, MERCHANT, Stage, wait_for
+from paystate.entrypoints.cli.demo.scene import SOON_SECONDS, Chapter, Sale, Scene, expect
+from paystate.entrypoints.cli.demo.stage import Stage, wait_for
 from paystate.entrypoints.cli.demo.web import Reply
 from paystate.kit.clock import monotonic
-from paystate.kit.errors import PaystateError
 
-SOON_SECONDS = 20.0
 EXPIRES_IN_SECONDS = 1_800
 PRICE, HALF_PRICE = 14_900, 7_450
 
 
-class FactDiffers(PaystateError):
-    """Something is not as the story says."""
-
-    code = "fact_differs"
-
-
-@dataclass(frozen=True, slots=True)
-class Sale:
-    """A payment with a checkout at the provider."""
-
-    payment: dict[str, Any]
-    reference: str
-
-    @property
-    def id(self) -> str:
-        return str(self.payment["id"])
-
-    @property
-    def code(self) -> str:
-        return str(self.payment["shortCode"])
-
-
-def expect(what: str, found: Any, wanted: Any) -> None:
-    """Raise FactDiffers unless both are equal."""
-    if found != wanted:
-        raise FactDiffers(f"{what}: expected {wanted}, found {found}")
-
-
-def tell_story(stage: Stage, narrator: Narrator) -> tuple[list[dict[str, Any]], bool]:
-    """Tell every chapter in turn, up to the first that is not true; answers what each came to."""
-    story = Story(stage, narrator)
-    facts = {
-        "Server": stage.base_url,
-        "Provider": stage.simulator_url,
-        "Data directory": str(stage.folder),
-        "PAYSTATE_ALLOW_PRIVATE_ADDRESSES": f"{LOOPBACK} (the fake provider is on this machine)",
-        "Merchant": MERCHANT,
-    }
-    narrator.opening(stage.provider, facts)
-    began, told = monotonic(), list[dict[str, Any]]()
-    for number, (title, chapter) in enumerate(story.chapters(), start=1):
-        narrator.chapter(number, title)
-        started, problem = monotonic(), None
-        try:
-            chapter()
-        except (PaystateError, OSError, HTTPException) as error:
-            problem = str(error) or type(error).__name__
-            narrator.failed(problem)
-            narrator.line(stage.last_words())
-        told.append(
-            {
-                "title": title,
-                "ok": problem is None,
-                "problem": problem,
-                "seconds": round(monotonic() - started, 1),
-            }
-        )
-        if problem is not None:
-            return told, False
-    narrator.closing(len(told), monotonic() - began)
-    return told, True
-
-
-class Story:
+class Story(Scene):
     """The chapters; later ones may meet the payments of earlier ones."""
 
     def __init__(self, stage: Stage, narrator: Narrator) -> None:
-        self._stage = stage
-        self._say = narrator
+        super().__init__(stage, narrator)
         self._expired: Sale | None = None
         self._now = ""
         self._lost: list[str] = []
 
-    def chapters(self) -> list[tuple[str, Callable[[], None]]]:
+    def chapters(self) -> list[Chapter]:
         """Titles and what happens, in order."""
         return [
             ("Paid, with the webhook", self.paid_with_webhook),
@@ -262,22 +195,6 @@ class Story:
             "money is never lost and never quietly accepted."
         )
 
-    def audit(self) -> None:
-        self._say.did(
-            "`paystate audit` checks every invariant in one picture of the database, while the server runs."
-        )
-        code, report = self._stage.command("audit")
-        broken = [check["name"] for check in report["invariants"] if check["count"]]
-        expect("broken invariants", broken, [])
-        expect("exit code of the audit", code, 0)
-        books = self._stage.owner("ledger.trial-balance")
-        total = books["totals"]["EUR"]
-        expect("debits and credits", total["debit"], total["credit"])
-        rows = sum(check["count"] for check in report["invariants"])
-        self._say.knows(
-            f"{len(report['invariants'])} invariants, {rows} rows. The books balance at €{total['debitDisplay']}."
-        )
-
     def _sale(self, description: str, **more: Any) -> Sale:
         """A payment, and a checkout that the customer has started."""
         payment = self._made(self._create(description, **more))
@@ -293,11 +210,6 @@ class Story:
         body = {"amount": PRICE, "currency": "EUR", "description": description, **more}
         return self._stage.web.post("/api/payments", body)
 
-    def _made(self, reply: Reply) -> dict[str, Any]:
-        expect("the answer to the create", reply.status, 201)
-        payment: dict[str, Any] = reply.body
-        return payment
-
     def _lost_checkout(self, code: str) -> None:
         """The request that the kill cuts off; that it has no answer is the point."""
         try:
@@ -305,50 +217,6 @@ class Story:
             self._lost.append(f"status {reply.status}")
         except (OSError, HTTPException):
             self._lost.append("no answer")
-
-    def _payment(self, sale: Sale) -> dict[str, Any]:
-        payment: dict[str, Any] = self._stage.web.get(f"/api/payments/{sale.id}").body
-        return payment
-
-    def _reaches(self, sale: Sale, state: str) -> dict[str, Any]:
-        """The payment once it is in this state, as its public status says too."""
-
-        def look() -> dict[str, Any] | None:
-            payment = self._payment(sale)
-            return payment if payment.get("state") == state else None
-
-        payment: dict[str, Any] = wait_for(f"{state} of {sale.id}", SOON_SECONDS, look)
-        public = self._stage.web.get(f"/api/payment-links/{sale.code}/status").body
-        expect("the public status", public["currentStatus"], state)
-        return payment
-
-    def _evidence(self, sale: Sale) -> dict[str, Any]:
-        evidence: dict[str, Any] = self._stage.owner("explain", payment=sale.id)["evidence"]
-        return evidence
-
-    def _asked(self, sale: Sale, trigger: str) -> dict[str, Any] | None:
-        found = self._evidence(sale)["verifications"]
-        return next((entry for entry in found if entry["trigger"] == trigger), None)
-
-    def _open_case(self, sale: Sale) -> dict[str, Any]:
-        found: list[dict[str, Any]] = [c for c in self._evidence(sale)["cases"] if c["state"] == "OPEN"]
-        expect("open cases", len(found), 1)
-        return found[0]
-
-    def _provider(self, outcome: str, sale: Sale, **more: Any) -> None:
-        self._control("/_control/outcomes", {"outcome": outcome, "reference": sale.reference, **more})
-
-    def _control(self, path: str, body: dict[str, Any]) -> None:
-        reply = self._stage.simulator.post(path, body)
-        expect(f"the fake provider's answer to {path}", reply.status < 300, wanted=True)
-
-    def _checkouts(self) -> dict[str, dict[str, Any]]:
-        """What the fake provider holds for our account, by its ids."""
-        found = self._stage.simulator.get("/_control/objects").body["checkouts"]
-        return {c["id"]: c for c in found if c["owner"] == self._stage.account}
-
-    def _at_provider(self, sale: Sale) -> dict[str, Any]:
-        return next(c for c in self._checkouts().values() if c["reference"] == sale.reference)
 
 
 def _path(url: str) -> str:

@@ -1,0 +1,1 @@
+"""One suite over every adapter that lies in the folder, against its simulator, over both databases."""
