@@ -27,7 +27,7 @@ from paystate.domain.payments import (
     store,
 )
 from paystate.domain.payments.port import Verdict
-from paystate.domain.payments.proof_store import Received, TransactionKey
+from paystate.domain.payments.records import Received, TransactionKey
 from paystate.domain.payments.situation import ReceiptOwner
 from paystate.domain.payments.states import OFFERED
 from paystate.flows.decide_answer import decide_answer
@@ -277,7 +277,7 @@ class _Book:
             self.proofs.append(proof_row(asked, verdict, receipt, self.tx, pushed=situation.pushes))
             self.parts += [part_row(part, payment) for part in parts]
         journal = journal_of(
-            asked, verdict, payment, decision, self.tx.now, parts, adopted=unmatched is not None
+            asked, verdict, payment, decision, now=self.tx.now, parts=parts, adopted=unmatched is not None
         )
         if journal is not None:
             self.journals.append(journal)

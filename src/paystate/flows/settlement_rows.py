@@ -20,7 +20,7 @@ from paystate.domain.payments import (
     schedule,
 )
 from paystate.domain.payments.port import Started, Verdict
-from paystate.domain.payments.proof_store import Received, TransactionKey
+from paystate.domain.payments.records import Received, TransactionKey
 from paystate.domain.payments.states import ENDED, FINAL, OFFERED
 from paystate.kit.clock import Instant
 from paystate.kit.ids import MerchantId, new_id
@@ -298,9 +298,9 @@ def journal_of(
     verdict: Verdict,
     payment: Payment,
     decision: Decision,
+    *,
     now: Instant,
     parts: Sequence[Received],
-    *,
     adopted: bool,
 ) -> Journal | None:
     """Money always has a ledger account, except test-mode or foreign money, which is a case.

@@ -37,6 +37,9 @@ class Case:
     resolved_at: Instant | None
 
 
+OPEN_LIMIT = 100
+"""Open cases of one payment that a decision looks at; each has another cause."""
+
 _COLUMNS = [c for c in cases.c if c.name not in ("fingerprint", "lasting")]
 
 
@@ -70,6 +73,15 @@ def list_cases(
         statement = statement.where(cases.c.id < page.after)
     rows = [_case(row) for row in tx.rows(statement.order_by(cases.c.id.desc()).limit(page.limit + 1))]
     return page_of(rows, [row.id for row in rows], page.limit)
+
+
+def lock_open(tx: Tx, who: Who, *, payment_id: str) -> list[Case]:
+    """The open cases of a payment, locked until the commit, newest first; payments come before cases in the lock order."""
+    statement = sa.select(*_COLUMNS).where(
+        cases.c.payment_id == payment_id, cases.c.state == CaseState.OPEN, _own(who)
+    )
+    rows = tx.rows(statement.order_by(cases.c.id).limit(OPEN_LIMIT).with_for_update())
+    return [_case(row) for row in reversed(rows)]
 
 
 def count_open(tx: Tx, who: Who) -> int:

@@ -6,13 +6,11 @@ from paystate.domain.ledger.templates import (
     hand_settlement_matched,
     payment_captured,
     payment_completed,
-    receipt_accepted,
     receipt_unapplied,
     settled_by_hand,
 )
 from paystate.domain.ledger.views import (
     AccountBalance,
-    Drift,
     PostedJournal,
     TrialLine,
     account_balance,
@@ -25,7 +23,6 @@ from paystate.domain.ledger.views import (
 
 __all__ = [
     "AccountBalance",
-    "Drift",
     "Entry",
     "Journal",
     "PostedJournal",
@@ -40,7 +37,6 @@ __all__ = [
     "payment_captured",
     "payment_completed",
     "post",
-    "receipt_accepted",
     "receipt_unapplied",
     "reverse",
     "settled_by_hand",

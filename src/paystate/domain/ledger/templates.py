@@ -61,27 +61,6 @@ def receipt_unapplied(
     )
 
 
-def receipt_accepted(
-    *,
-    merchant_id: MerchantId,
-    payment_id: str,
-    transaction_id: str,
-    owner: str | None,
-    money: Money,
-    effective_at: Instant,
-) -> Journal:
-    """A receipt that stood unapplied under the same owner now settles a direct sale."""
-    return _settled(
-        merchant_id=merchant_id,
-        payment_id=payment_id,
-        kind="receipt_accepted",
-        description="Receipt accepted",
-        tags={"paymentId": payment_id, "transactionId": transaction_id},
-        entries=(_unapplied(debit, money, owner), credit(SALES, money)),
-        effective_at=effective_at,
-    )
-
-
 def payment_completed(
     *,
     merchant_id: MerchantId,

@@ -1,6 +1,6 @@
 """Payments: an amount a customer is asked to pay, once; its attempts, moves, verifications and proofs."""
 
-from paystate.domain.payments import attempt_store, moves, proof_store, rules, schedule, store
+from paystate.domain.payments import attempt_store, by_hand, moves, proof_store, rules, schedule, store
 from paystate.domain.payments.moves import Step
 from paystate.domain.payments.proof_store import Intent, Verification
 from paystate.domain.payments.records import Attempt, Payment
@@ -24,6 +24,7 @@ __all__ = [
     "Trigger",
     "Verification",
     "attempt_store",
+    "by_hand",
     "moves",
     "proof_store",
     "rules",

@@ -15,14 +15,13 @@ from paystate.domain.payments.proof_model import (
     refunds,
     verifications,
 )
+from paystate.domain.payments.records import Received, TransactionKey
 from paystate.kit.clock import Instant
 from paystate.kit.errors import NotFound
 from paystate.kit.ids import System, Who
 from paystate.machinery.db import Tx, bulk_insert, bulk_update
 
 VERIFICATIONS_SHOWN = 200
-TransactionKey = tuple[str, str, bool, str]
-"""(provider, account, live, provider's transaction id)"""
 
 
 class Verification(msgspec.Struct, frozen=True):
@@ -43,35 +42,6 @@ class Verification(msgspec.Struct, frozen=True):
     count: int
     first_at: Instant
     last_at: Instant
-
-
-class Received(msgspec.Struct, frozen=True):
-    """Money that a provider told of, and whose it is. `unmatched`: it came without a payment, perhaps adopted since."""
-
-    id: str
-    merchant_id: str
-    payment_id: str | None
-    unmatched: bool
-    provider: str
-    account: str
-    live: bool
-    transaction_id: str
-    amount: int
-    currency: str
-    disposition: str
-    reason: str
-    provider_at: Instant | None
-    given_back: int
-    """By refunds that are prepared, under way or done."""
-
-    @property
-    def key(self) -> TransactionKey:
-        return (self.provider, self.account, self.live, self.transaction_id)
-
-    @property
-    def left(self) -> int:
-        """What of it was not given back."""
-        return self.amount - self.given_back
 
 
 class Intent(msgspec.Struct, frozen=True):

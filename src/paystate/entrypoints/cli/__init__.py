@@ -4,6 +4,7 @@ import typer
 
 from paystate.entrypoints.cli import (
     books,
+    cases,
     connections,
     demo,
     jobs,
@@ -25,5 +26,5 @@ command_line = typer.Typer(
 )
 for room in (processes, payments, operate, simulate, demo):
     room.add_to(command_line)
-for group in (keys.group, connections.group, jobs.group, books.group, operate.clock):
+for group in (keys.group, connections.group, cases.group, jobs.group, books.group, operate.clock):
     command_line.add_typer(group)
