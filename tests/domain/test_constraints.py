@@ -38,7 +38,7 @@ async def test_one_provider_transaction_proves_one_payment(paid) -> None:
     await _refused(
         shop,
         f"INSERT INTO proofs SELECT '{other.id}', merchant_id, attempt_id, 'rcp_other', provider, account, live, "
-        "transaction_id, reference, amount, currency, raw_digest, commit_id, at FROM proofs",
+        "transaction_id, reference, amount, currency, pushed, raw_digest, commit_id, at FROM proofs",
     )
     await _refused(
         shop,

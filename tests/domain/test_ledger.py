@@ -31,8 +31,8 @@ from paystate.domain.ledger import (
     credit,
     debit,
     journals,
+    payment_completed,
     post,
-    receipt_accepted,
     receipt_unapplied,
     reverse,
     trial_balance,
@@ -218,12 +218,13 @@ def test_a_provider_transaction_debits_its_clearing_account_once(database: Datab
         money=money,
         effective_at=AT,
     )
-    accepted = receipt_accepted(
+    accepted = payment_completed(
         merchant_id=shop,
         payment_id="pay_1",
-        transaction_id="txn_1",
+        came=None,
+        held=[("cus_1", money)],
+        asked=money,
         owner="cus_1",
-        money=money,
         effective_at=AT,
     )
     assert book(database, shop, came, accepted) == [True, True]

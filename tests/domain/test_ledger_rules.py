@@ -23,8 +23,9 @@ from paystate.domain.ledger.rules import (
     tags_text,
 )
 from paystate.domain.ledger.templates import (
+    hand_settlement_matched,
     payment_captured,
-    receipt_accepted,
+    payment_completed,
     receipt_key,
     receipt_unapplied,
     settled_by_hand,
@@ -215,14 +216,7 @@ def test_a_receipt_accepted_later_ends_like_a_capture(
         money=money,
         effective_at=AT,
     )
-    accepted = receipt_accepted(
-        merchant_id=SHOP,
-        payment_id=payment,
-        transaction_id=transaction,
-        owner=owner,
-        money=money,
-        effective_at=AT,
-    )
+    accepted = taken_on(payment, owner, money)
     at_once = payment_captured(
         merchant_id=SHOP, payment_id=payment, connection_id=connection, money=money, effective_at=AT
     )
@@ -233,6 +227,67 @@ def test_a_receipt_accepted_later_ends_like_a_capture(
     assert net(came, accepted) == net(at_once)
     assert accepted.key == at_once.key
     assert all(entry.code != "1100" for entry in accepted.entries)
+
+
+def taken_on(payment: str, owner: str | None, money: Money) -> Journal:
+    """A receipt that stood unapplied settles its payment."""
+    return payment_completed(
+        merchant_id=SHOP,
+        payment_id=payment,
+        came=None,
+        held=[(owner, money)],
+        asked=money,
+        owner="cus_1",
+        effective_at=AT,
+    )
+
+
+amounts = st.integers(1, 10**12)
+
+
+@given(
+    held=st.lists(st.tuples(st.one_of(st.none(), names), amounts), max_size=20),
+    came=st.one_of(st.none(), amounts),
+    asked=amounts,
+    owner=names,
+)
+def test_receipts_that_settle_a_payment_together_balance_and_keep_the_surplus(
+    held, came, asked, owner
+) -> None:
+    total = sum(amount for _, amount in held) + (came or 0)
+    if total == 0:
+        return
+    journal = payment_completed(
+        merchant_id=SHOP,
+        payment_id="pay_1",
+        came=None if came is None else ("con_1", Money(came, "EUR")),
+        held=[(whose, Money(amount, "EUR")) for whose, amount in held],
+        asked=Money(asked, "EUR"),
+        owner=owner,
+        effective_at=AT,
+    )
+    assert is_sound(journal)
+    assert journal.key == "payment:pay_1:captured"
+    nets = net(journal)
+    assert nets[("4000", "")] == -min(asked, total)
+    assert nets.get(("1100", "con_1"), 0) == (came or 0)
+    unapplied = sum(amount for (code, _), amount in nets.items() if code in ("2300", "2305"))
+    assert unapplied == sum(amount for _, amount in held) - max(0, total - asked)
+
+
+@given(money=moneys, payment=names, owner=owners)
+def test_a_matched_settlement_by_hand_ends_like_an_accepted_receipt(
+    money: Money, payment: str, owner: str | None
+) -> None:
+    by_hand = settled_by_hand(merchant_id=SHOP, payment_id=payment, money=money, effective_at=AT)
+    matched = hand_settlement_matched(
+        merchant_id=SHOP, payment_id=payment, transaction_id="t", owner=owner, money=money, effective_at=AT
+    )
+    accepted = taken_on(payment, owner, money)
+    assert is_sound(matched)
+    nets = {account: amount for account, amount in net(by_hand, matched).items() if amount}
+    assert nets == net(accepted)
+    assert matched.key != by_hand.key
 
 
 @given(money=moneys, payment=names)

@@ -8,7 +8,9 @@ import pytest
 from tests import a
 from tests.entrypoints.command import environment, paystate
 
+from paystate.domain.payments import Trigger
 from paystate.entrypoints.cli.operate import parse_duration
+from paystate.flows.verify_payments import verify_now
 from paystate.kit.clock import DAY, HOUR, MINUTE, SECOND
 from paystate.kit.errors import Refused
 from paystate.machinery.settings import Settings
@@ -343,3 +345,30 @@ def test_the_reference_of_settings_is_up_to_date() -> None:
         [sys.executable, "tools/write_settings_reference.py", "--check"], capture_output=True, check=False
     )
     assert done.returncode == 0, "run: python tools/write_settings_reference.py"
+
+
+async def test_cases_are_listed_shown_and_resolved(shop, shop_env) -> None:
+    payment, attempt = await shop.opened(1000, "EUR")
+    await shop.sandbox.outcome(attempt, "pay", amount=999, transaction="t1")
+    await verify_now(shop.app.ctx, a.WHO, [attempt], Trigger.MANUAL, 10)
+    [case] = await shop.rows("SELECT id FROM cases")
+    listed = await paystate("cases", "list", env=shop_env)
+    assert case["id"] in listed.out, listed.err
+    shown = await paystate("cases", "show", case["id"], env=shop_env)
+    assert "amount_mismatch" in shown.out
+    assert "answered amount" in shown.out
+    no_reason = await paystate("cases", "resolve", case["id"], "accept", env=shop_env)
+    assert no_reason.code == 2
+    waits = await paystate(
+        "cases", "resolve", case["id"], "keep-waiting", "--reason", "asked them", "--hours", "5", env=shop_env
+    )
+    assert (waits.code, "waits until" in waits.out) == (0, True), waits.err
+    done = await paystate(
+        "cases", "resolve", payment.id, "refund", "--reason", "wrong", "--to", "canceled", env=shop_env
+    )
+    assert (done.code, "The payment is CANCELED." in done.out) == (0, True), done.err
+    again = await paystate("cases", "resolve", case["id"], "accept", "--reason", "x", env=shop_env)
+    assert (again.code, "already resolved" in again.err) == (1, True)
+    explained = await paystate("explain", payment.id, env=shop_env)
+    assert "operator:owner" in explained.out
+    assert "wrong" in explained.out

@@ -27,12 +27,14 @@ PREFIXES = {
     "alertId": "alt",
     "runId": "run",
 }
-PATCHES: dict[str, dict[str, Any]] = {
+BODIES: dict[str, dict[str, Any]] = {
     "updatePayment": {"description": "stolen"},
     "updateCustomer": {"name": "stolen"},
     "updateConnection": {"name": "stolen"},
     "updateJob": {"batchSize": 1},
     "resolveAlert": {"reason": "stolen"},
+    "resolveCase": {"action": "ACCEPT", "reason": "stolen"},
+    "resolvePayment": {"action": "ACCEPT", "reason": "stolen"},
 }
 
 
@@ -135,7 +137,7 @@ async def test_another_merchants_ids_are_unknown(web) -> None:
         names = re.findall(r"\{(\w+)\}", path)
         if not names or not set(names) <= set(own):
             continue
-        body = PATCHES.get(op["operationId"])
+        body = BODIES.get(op["operationId"])
         foreign = await web.call(method, filled(path, own), body, key=stranger)
         nobody = await web.call(method, filled(path, unknown), body, key=stranger)
         assert (foreign.status, foreign.code) == (404, "not_found"), (method, path, foreign.text)

@@ -10,7 +10,7 @@ from paystate.domain.payments import AttemptState, State, Trigger, attempt_store
 from paystate.flows.expire_payments import expire_payments
 from paystate.flows.take_hint import take_return
 from paystate.flows.verify_payments import Verifier, verify_now
-from paystate.kit.clock import DAY, HOUR, MINUTE, SECOND
+from paystate.kit.clock import DAY, HOUR, MINUTE, SECOND, rfc3339
 
 
 @pytest.fixture
@@ -179,3 +179,18 @@ async def test_silence_of_our_own_uses_up_no_patience(shop, clock) -> None:
     clock.advance(2 * DAY)
     await shop.look()
     assert (await shop.now(payment)).state is State.OPEN
+
+
+async def test_a_stale_bundle_has_no_deadline_that_money_could_meet(shop, clock) -> None:
+    """EXPIRED and paid before: only `expiresAt` was promised to the customer, staleness is ours; the policy decides."""
+    payment, attempt = await shop.opened(customer="ann", bundle_id="gold")
+    before = rfc3339(clock.now() + 29 * MINUTE)
+    clock.advance(31 * MINUTE)
+    await expire_payments(shop.app.ctx, actor="job:test")
+    await shop.look()
+    assert (await shop.now(payment)).state is State.EXPIRED
+    await shop.sandbox.outcome(attempt, "pay", paidAt=before)
+    clock.advance(MINUTE)
+    await verify_now(shop.app.ctx, a.WHO, [attempt], Trigger.MANUAL, 5)
+    after = await shop.now(payment)
+    assert (after.state, after.review_reason) == (State.REVIEW, "late")

@@ -179,9 +179,6 @@ async def test_a_success_without_a_transaction_becomes_a_case(shop, clock) -> No
     assert (await shop.now(payment)).state is State.REVIEW
 
 
-@pytest.mark.xfail(
-    reason="adopting an unmatched receipt comes with reconciliation, which alone writes one", strict=True
-)
 async def test_a_receipt_without_a_payment_is_not_somebody_elses(shop, clock) -> None:
     """Reconciliation saw the transaction first (payment unknown); the payment it belongs to comes later."""
     payment, attempt = await shop.opened(1000)

@@ -5,22 +5,24 @@ from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 
-from paystate.domain import access, alerts, connections
+from paystate.domain import access, alerts, cases, connections
 from paystate.domain.access import BREAKER_FAILURES, Breaker
 from paystate.domain.alerts import Address, NewAlert, Severity
+from paystate.domain.cases import NewCase
 from paystate.domain.connections import Connection
 from paystate.domain.payments import Attempt, Outcome, attempt_store
 from paystate.flows.claim_attempts import WHO
 from paystate.flows.context import Context
-from paystate.flows.settle_payment import Settled, settle_answers
-from paystate.flows.settlement_rows import Asked
-from paystate.kit.clock import SECOND, Instant, rfc3339
+from paystate.flows.settle_payment import VERIFICATION_FAILED, Settled, settle_answers
+from paystate.flows.settlement_rows import Asked, outcome_word
+from paystate.kit.clock import HOUR, SECOND, Instant, rfc3339
 from paystate.kit.errors import Unavailable
 from paystate.kit.ids import MerchantId
 from paystate.machinery.db import ConstraintRefused, Tx
 from paystate.machinery.logs import get_logger
 
 POISON_PAUSE = 60 * SECOND
+POISON_TRIES = 10
 RACES = 3
 PROVIDER_DOWN = "provider_down"
 CREDENTIALS_REFUSED = "credentials_refused"
@@ -62,7 +64,7 @@ async def _settle(ctx: Context, batch: Sequence[Asked]) -> list[Settled]:
     """One commit. A single answer that meets a taken key was overtaken: it is decided again on what stands now."""
     for tries_left in range(RACES if len(batch) == 1 else 0, -1, -1):
         try:
-            return await ctx.db.write(partial(settle_answers, batch, ctx.patience))
+            return await ctx.db.write(partial(settle_answers, batch, ctx.patience, pushing=ctx.pushing))
         except ConstraintRefused:
             if tries_left == 0:
                 raise
@@ -70,17 +72,41 @@ async def _settle(ctx: Context, batch: Sequence[Asked]) -> list[Settled]:
 
 
 async def _set_aside(ctx: Context, asked: Asked, error: Exception) -> list[Settled]:
-    """An answer that cannot be applied is loud, and looked at again in a minute; the others went on."""
+    """An answer that cannot be applied is loud, and looked at again in a minute; the others went on (T44).
+
+    After ten times a person hears of it, and it is tried once an hour.
+    """
     log.error("verification_failed", attempt_id=asked.attempt.id, error=repr(error), exc_info=error)
-
-    def postpone(tx: Tx) -> None:
-        later = {"next_check_at": tx.now + POISON_PAUSE, "lease_until": None, "last_asked_at": tx.now}
-        attempt_store.write_answers(
-            tx, WHO, [{"id": asked.attempt.id, "claim_no": asked.attempt.claim_no, **later}]
-        )
-
-    await ctx.db.write(postpone)
+    await ctx.db.write(partial(_postpone, asked, type(error).__name__))
     return []
+
+
+def _postpone(asked: Asked, error: str, tx: Tx) -> None:
+    attempt, tries = asked.attempt, asked.attempt.unwritten + 1
+    hopeless = tries >= POISON_TRIES
+    later = {
+        "next_check_at": tx.now + (HOUR if hopeless else POISON_PAUSE),
+        "lease_until": None,
+        "last_asked_at": tx.now,
+        "unwritten": min(tries, POISON_TRIES),
+    }
+    row = {"id": attempt.id, "claim_no": attempt.claim_no, **later}
+    if attempt_store.write_answers(tx, WHO, [row]) and hopeless:
+        evidence = {
+            "tries": tries,
+            "error": error,
+            "provider": attempt.provider,
+            "outcome": outcome_word(asked),
+        }
+        case = NewCase(
+            MerchantId(attempt.merchant_id),
+            attempt.payment_id,
+            attempt.id,
+            VERIFICATION_FAILED,
+            evidence,
+            "look_at_the_log",
+        )
+        cases.open_cases(tx, WHO, [case])
 
 
 async def _note_connections(ctx: Context, batch: Sequence[Asked]) -> None:

@@ -6,9 +6,6 @@ from paystate.kit.money import EXPONENTS, MAX_AMOUNT
 CLEARING = "'1100', '1150'"
 """Accounts that a provider's transaction debits: clearing, and crypto operating."""
 
-PUSH_PROVIDERS = "'hedera'"
-"""Their customers send what they like: several receipts together may prove a payment."""
-
 RECEIPT_KEY = (
     "'receipt:' || r.provider || ':' || replace(replace(r.account, '%', '%25'), ':', '%3A') || ':' || "
     "CASE WHEN r.live THEN 'live' ELSE 'test' END || ':' || r.transaction_id"
@@ -111,6 +108,7 @@ SUCCESS_WITHOUT_RECEIPT = Fault(
     FROM attempts a
     WHERE a.state = 'SUCCEEDED'
         AND NOT EXISTS (SELECT 1 FROM receipts r WHERE r.payment_id = a.payment_id AND r.attempt_id = a.id)
+        AND NOT EXISTS (SELECT 1 FROM receipt_adoptions o WHERE o.attempt_id = a.id)
         AND NOT EXISTS (
             SELECT 1 FROM cases c
             WHERE c.payment_id = a.payment_id AND c.attempt_id = a.id AND c.reason = 'transaction_reused'
@@ -138,7 +136,7 @@ PAID_WITHOUT_REASON = Fault(
     """
 )
 PROOF_DIFFERS = Fault(
-    f"""
+    """
     WITH compared AS (
         SELECT p.payment_id AS subject, CASE
             WHEN pay.state <> 'PAID' THEN 'the payment is ' || pay.state
@@ -148,10 +146,13 @@ PROOF_DIFFERS = Fault(
             WHEN p.reference <> a.provider_reference THEN 'reference'
             WHEN c.id IS NULL OR p.provider <> c.provider OR p.account <> c.account THEN 'account'
             WHEN p.live <> c.live THEN 'live flag'
-            WHEN p.provider NOT IN ({PUSH_PROVIDERS}) AND p.amount <> pay.amount THEN 'amount'
-            WHEN p.amount <> pay.amount AND pay.amount > (
-                SELECT sum(r.amount) FROM receipts r WHERE r.payment_id = pay.id AND r.currency = pay.currency
-            ) THEN 'amount'
+            WHEN NOT p.pushed AND p.amount <> pay.amount THEN 'amount'
+            WHEN p.amount + coalesce((
+                SELECT sum(r.amount) FROM proof_parts x JOIN receipts r ON r.id = x.receipt_id
+                LEFT JOIN receipt_adoptions o ON o.receipt_id = r.id
+                WHERE x.payment_id = p.payment_id AND r.currency = p.currency
+                AND coalesce(r.payment_id, o.payment_id) = p.payment_id
+            ), 0) < pay.amount THEN 'amount'
         END AS fact
         FROM proofs p
         LEFT JOIN payments pay ON pay.id = p.payment_id
@@ -161,8 +162,18 @@ PROOF_DIFFERS = Fault(
     SELECT subject, 'its proof differs: ' || fact AS detail FROM compared WHERE fact IS NOT NULL
     """
 )
-"""A person may accept money that differs; then the decision counts and not the proof's facts."""
+"""A person may accept money that differs; then the decision counts and not the proof's facts.
 
+Where customers send what they like (`pushed`), the proof and its parts come to at least what was asked for.
+"""
+
+ADOPTED_FROM_ANOTHER = Fault(
+    """
+    SELECT o.receipt_id AS subject, 'is adopted by ' || o.payment_id || ' and belongs to ' || r.payment_id AS detail
+    FROM receipt_adoptions o JOIN receipts r ON r.id = o.receipt_id
+    WHERE r.payment_id IS NOT NULL
+    """
+)
 PROVES_TWICE = repeated("proofs", ("provider", "account", "live", "transaction_id"), subject="transaction_id")
 TWO_PROOFS = repeated("proofs", ("payment_id",))
 PROOF_OF_ANOTHER = Fault(
@@ -254,7 +265,9 @@ INVARIANTS = (
         (PAID_WITHOUT_REASON, PROOF_DIFFERS),
     ),
     Rule(
-        5, "A provider transaction proves at most one payment", (PROVES_TWICE, TWO_PROOFS, PROOF_OF_ANOTHER)
+        5,
+        "A provider transaction proves at most one payment",
+        (PROVES_TWICE, TWO_PROOFS, PROOF_OF_ANOTHER, ADOPTED_FROM_ANOTHER),
     ),
     Rule(10, "Refunds never exceed receipts", (REFUNDED_TOO_MUCH,)),
     Rule(20, "Amounts are whole, above zero, in a known currency", WRONG_AMOUNTS),

@@ -1,7 +1,6 @@
 """Invariants of history: moves, the rows that share their commit, and what operators did."""
 
-from paystate.domain.payments.rules import EVENT_OF_MOVE
-from paystate.domain.payments.states import MOVES
+from paystate.domain.payments.states import EVENT_OF_MOVE, MOVES
 from paystate.flows.audit_check import Fault, Rule, quoted
 from paystate.flows.audit_money import CAPTURED, RECEIPT_KEY
 

@@ -10,7 +10,7 @@ from paystate.domain.access import Breaker
 from paystate.domain.alerts import Address, Channel
 from paystate.domain.connections import Connection, secrets_aad
 from paystate.domain.payments import Patience
-from paystate.domain.payments.port import Account, AsksByTrace, Paced, Provider, able
+from paystate.domain.payments.port import Account, AsksByTrace, Paced, Provider, Pushes, able
 from paystate.kit.clock import HOUR, MINUTE, SECOND, Clock
 from paystate.kit.errors import Refused
 from paystate.machinery.db import Database
@@ -73,6 +73,12 @@ class Context:
     def traced(self) -> frozenset[str]:
         """Providers that are asked by what their messages brought."""
         return frozenset(name for name, p in self.providers.items() if able(p, AsksByTrace))
+
+    @property
+    def pushing(self) -> Mapping[str, int]:
+        """Providers whose customers send what they like, and how many of their transfers are added up."""
+        found = ((name, able(p, Pushes)) for name, p in self.providers.items())
+        return {name: p.transfers_counted for name, p in found if p is not None}
 
     def budget(self, connection: Connection) -> tuple[str, int]:
         """Whose calls share a budget with this connection's, and how many a second it grants."""

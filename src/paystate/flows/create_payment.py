@@ -90,8 +90,8 @@ _NOTHING_YET: dict[str, Any] = dict.fromkeys(Payment.__struct_fields__) | dict.f
 """Every field of a payment to which nothing has happened."""
 
 
-class _SlotTaken(Exception):
-    """The slot is held by this payment."""
+class SlotTaken(Exception):
+    """The slot that a payment needs is held by this one."""
 
     def __init__(self, holder: Payment) -> None:
         super().__init__(holder.id)
@@ -117,7 +117,7 @@ async def create_payment(ctx: Context, who: MerchantId, new: NewPayment, *, acto
             answer = await ctx.db.write(lambda tx: keep(tx, work))
         except ConstraintRefused:
             continue  # somebody was faster: the next round sees what they wrote
-        except _SlotTaken as taken:
+        except SlotTaken as taken:
             existing = await _resolve(ctx, who, new, taken.holder, actor, last=round_ == ROUNDS - 1)
             if existing is not None:
                 found = Created(existing, existing=True, warnings=[])
@@ -140,7 +140,7 @@ def _create(ctx: Context, who: MerchantId, new: NewPayment, actor: str, tx: Tx) 
     if payment.slot_key is not None:
         holder = store.holder_of_slot(tx, who, who, payment.slot_key)
         if holder is not None:
-            raise _SlotTaken(holder)
+            raise SlotTaken(holder)
     moves.insert(tx, who, payment, actor=actor)
     record_creation(tx, who, payment)
     return Created(payment, existing=False, warnings=_warnings(pending))

@@ -10,7 +10,14 @@ import msgspec
 from paystate.domain import connections, merchants
 from paystate.domain.payments import Attempt, Payment, State, Step, attempt_store, schedule, store
 from paystate.flows.context import Context
-from paystate.flows.create_payment import actions_of, ask_about_holder, brief, check_expiry, opened_fields
+from paystate.flows.create_payment import (
+    SlotTaken,
+    actions_of,
+    ask_about_holder,
+    brief,
+    check_expiry,
+    opened_fields,
+)
 from paystate.flows.move_payment import WATCHERS, move_payments
 from paystate.kit.clock import Instant
 from paystate.kit.errors import Conflict, Refused
@@ -47,14 +54,6 @@ class PaymentChanges:
     @property
     def moves_clock(self) -> bool:
         return self.clear_expiry or self.expires_in is not None or self.expires_at is not None
-
-
-class _SlotTaken(Exception):
-    """The slot that opening needs is held by this payment."""
-
-    def __init__(self, holder: Payment) -> None:
-        super().__init__(holder.id)
-        self.holder = holder
 
 
 def edit(
@@ -191,7 +190,7 @@ async def _into_slot(
             return await ctx.db.write(work)
         except ConstraintRefused:
             continue  # somebody was faster: the next round sees them
-        except _SlotTaken as taken:
+        except SlotTaken as taken:
             holder = await ask_about_holder(ctx, who, taken.holder)
             if holder.slot_key is None and holder.state is not State.PAID and round_ < ROUNDS - 1:
                 continue
@@ -248,7 +247,7 @@ def _locked(tx: Tx, who: MerchantId, payment_id: str) -> Payment:
 def _refuse_taken(tx: Tx, who: MerchantId, payment: Payment) -> None:
     holder = None if payment.slot is None else store.holder_of_slot(tx, who, who, payment.slot)
     if holder is not None and holder.id != payment.id:
-        raise _SlotTaken(holder)
+        raise SlotTaken(holder)
 
 
 def _json(value: object) -> str:

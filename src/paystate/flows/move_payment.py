@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from paystate.domain import webhooks
 from paystate.domain.payments import Patience, Payment, State, Step, moves
-from paystate.domain.payments.rules import EVENT_OF_MOVE
+from paystate.domain.payments.states import EVENT_OF_MOVE
 from paystate.domain.webhooks import NewEvent
 from paystate.kit.ids import MerchantId, Who
 from paystate.machinery.db import Tx

@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from paystate.domain.payments import AttemptState, Payment, State, attempt_store, proof_store, store
+from paystate.domain.payments import AttemptState, Intent, Payment, State, attempt_store, proof_store, store
 from paystate.flows.cancel_payment import cancel_payment
 from paystate.flows.context import Context
 from paystate.flows.create_payment import Created, NewPayment, create_payment
+from paystate.kit.clock import Instant
 from paystate.kit.errors import Conflict
 from paystate.kit.ids import MerchantId, System
 from paystate.machinery.db import Tx
@@ -25,8 +26,7 @@ async def finish_intent(ctx: Context, intent_id: str) -> Payment:
     if intent.payment_id is not None:
         known = intent.payment_id
         return await ctx.db.read(lambda tx: store.get(tx, who, known))
-    if now > intent.expires_at:
-        raise Conflict("This offer has expired; please start again.", code="invalid_state")
+    _refuse_expired(intent, now)
     await _end_old(ctx, who, intent.conflict_id)
     new = msgspec.json.decode(intent.body, type=NewPayment)
 
@@ -34,12 +34,19 @@ async def finish_intent(ctx: Context, intent_id: str) -> Payment:
         current = proof_store.intent(tx, who, intent_id, lock=True)
         if current.payment_id is not None:
             return Created(store.get(tx, who, current.payment_id), existing=True, warnings=[])
+        _refuse_expired(current, tx.now)
         made = work(tx)
         proof_store.finish_intent(tx, who, intent_id, made.payment.id)
         return made
 
     made: Created = await create_payment(ctx, who, new, actor=intent.actor, keep=keep)
     return made.payment
+
+
+def _refuse_expired(intent: Intent, now: Instant) -> None:
+    """Looked at before anything is ended, and again under the lock: ending the old payment may take its time."""
+    if now > intent.expires_at:
+        raise Conflict("This offer has expired; please start again.", code="invalid_state")
 
 
 async def _end_old(ctx: Context, who: MerchantId, payment_id: str) -> None:

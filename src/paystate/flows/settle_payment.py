@@ -1,8 +1,9 @@
 """Applies what providers answered: a batch of verdicts in one commit, by sets, under the payments' locks."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -12,7 +13,6 @@ from paystate.domain.cases import NewCase
 from paystate.domain.ledger import Journal
 from paystate.domain.payments import (
     Attempt,
-    AttemptState,
     Decision,
     Outcome,
     Patience,
@@ -24,34 +24,36 @@ from paystate.domain.payments import (
     attempt_store,
     moves,
     proof_store,
-    rules,
     store,
 )
 from paystate.domain.payments.port import Verdict
-from paystate.domain.payments.proof_store import TransactionKey
+from paystate.domain.payments.records import Received, TransactionKey
+from paystate.domain.payments.situation import ReceiptOwner
 from paystate.domain.payments.states import OFFERED
+from paystate.flows.decide_answer import decide_answer
 from paystate.flows.move_payment import move_payments
 from paystate.flows.settlement_rows import (
     Asked,
+    adoption_row,
     answer_row,
     changes_of_move,
     evidence_of,
     journal_of,
     outcome_word,
+    part_row,
     proof_row,
     receipt_row,
+    received_of,
     refund_row,
     transaction_key,
     verification_row,
 )
-from paystate.kit.clock import MINUTE, Instant
 from paystate.kit.ids import MerchantId, System
 from paystate.machinery.db import Tx
 from paystate.machinery.failpoints import declare, failpoint
 
-NOT_THERE_GRACE = 10 * MINUTE
-"""So long a provider may not know a checkout it has just made (F13)."""
-
+_NONE: Mapping[str, int] = {}
+VERIFICATION_FAILED = "verification_failed"
 BEFORE_COMMIT = declare("verify.before_commit", "verdicts are applied, the commit has not begun")
 
 
@@ -68,8 +70,12 @@ class Settled:
     moved: bool
 
 
-def settle_answers(batch: Sequence[Asked], patience: Patience, tx: Tx) -> list[Settled]:
+def settle_answers(
+    batch: Sequence[Asked], patience: Patience, tx: Tx, *, pushing: Mapping[str, int] = _NONE
+) -> list[Settled]:
     """Apply the answers of a batch. Those whose claim was lost meanwhile change nothing.
+
+    `pushing` names the providers whose customers send what they like, and how many transfers are added up.
 
     Locks attempts, then payments, each in id order, and decides on what it re-reads there.
     """
@@ -82,7 +88,7 @@ def settle_answers(batch: Sequence[Asked], patience: Patience, tx: Tx) -> list[S
     attempts |= {
         a.id: a for a in attempt_store.of_payments(tx, who, sorted(payments)) if a.id not in attempts
     }
-    book = _Book(tx, who, patience, payments, attempts)
+    book = _Book(tx, who, patience, payments, attempts, pushing)
     book.know(current)
     settled = [book.take(asked) for asked in current]
     book.write()
@@ -99,14 +105,19 @@ class _Book:
     patience: Patience
     payments: dict[str, Payment]
     attempts: dict[str, Attempt]
+    pushing: Mapping[str, int]
     slot_paid: set[str] = field(default_factory=set)
-    owners: dict[TransactionKey, str | None] = field(default_factory=dict)
+    known: dict[TransactionKey, Received] = field(default_factory=dict)
+    received: dict[str, list[Received]] = field(default_factory=dict)
+    taken: dict[TransactionKey, str] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     flagged: dict[str, frozenset[str]] = field(default_factory=dict)
     answers: list[dict[str, Any]] = field(default_factory=list)
     logged: list[dict[str, Any]] = field(default_factory=list)
     repeated: list[dict[str, Any]] = field(default_factory=list)
     receipts: list[dict[str, Any]] = field(default_factory=list)
+    adoptions: list[dict[str, Any]] = field(default_factory=list)
+    parts: list[dict[str, Any]] = field(default_factory=list)
     proofs: list[dict[str, Any]] = field(default_factory=list)
     refunds: list[dict[str, Any]] = field(default_factory=list)
     journals: list[Journal] = field(default_factory=list)
@@ -121,14 +132,20 @@ class _Book:
         money = [one for a in batch for one in _transactions(a) if one.verdict and one.verdict.transaction_id]
         if not money:
             return
-        self.owners = proof_store.owners_of_receipts(self.tx, self.who, [transaction_key(a) for a in money])
+        self.known = proof_store.known_receipts(self.tx, self.who, [transaction_key(a) for a in money])
+        pushed = [a.attempt.payment_id for a in money if a.attempt.provider in self.pushing]
+        for one in proof_store.receipts_of(self.tx, self.who, pushed):
+            self.received.setdefault(one.payment_id or "", []).append(one)
         unsettled = [self.payments[a.attempt.payment_id] for a in money]
         self.slot_paid = store.slots_with_a_paid_payment(self.tx, self.who, unsettled)
 
     def take(self, asked: Asked) -> Settled:
         """Decide one answer on what stands now, each transaction it names, and note what it writes."""
         attempt = self.attempts[asked.attempt.id]
-        first, *further = [self._judge(one) for one in _transactions(asked)]
+        if attempt.provider in self.pushing:
+            first, *further = self._judge_transfers(asked)
+        else:
+            first, *further = [self._judge(one) for one in _transactions(asked)]
         decision = next((d for d in further if first.move is None and d.move is not None), first)
         self._note_answer(asked, attempt, decision)
         after = self.payments[attempt.payment_id]
@@ -142,11 +159,28 @@ class _Book:
             decision.move is not None,
         )
 
-    def _judge(self, asked: Asked) -> Decision:
+    def _judge_transfers(self, asked: Asked) -> list[Decision]:
+        """What is new first, each knowing what still comes: their order says nothing about what they come to."""
+        payment = self.payments[asked.attempt.payment_id]
+        transfers = sorted(_transactions(asked), key=lambda one: self._owner(one, payment) == "this_payment")
+        new = [self._brings(one, payment) for one in transfers]
+        return [self._judge(one, coming=sum(new[place + 1 :])) for place, one in enumerate(transfers)]
+
+    def _brings(self, asked: Asked, payment: Payment) -> int:
+        verdict = asked.verdict
+        counts = (
+            verdict is not None
+            and verdict.outcome is Outcome.SUCCEEDED
+            and verdict.currency == payment.currency
+            and self._owner(asked, payment) == "nobody"
+        )
+        return (verdict.amount or 0) - verdict.amount_refunded if counts and verdict is not None else 0
+
+    def _judge(self, asked: Asked, *, coming: int = 0) -> Decision:
         attempt = self.attempts[asked.attempt.id]
         payment = self.payments[attempt.payment_id]
-        situation = self._situation(asked, payment, attempt)
-        decision = _decide(situation, asked)
+        situation = replace(self._situation(asked, payment, attempt), coming=coming)
+        decision = decide_answer(situation, asked)
         if asked.verdict is not None and decision.receipt is not None:
             self._note_money(asked, asked.verdict, situation, decision)
         if decision.case is not None:
@@ -165,15 +199,26 @@ class _Book:
             move_payments(tx, who, self.steps, self.patience)
         self._write_flags()
         proof_store.add_receipts(tx, who, self.receipts)
+        proof_store.adopt_receipts(tx, who, self.adoptions)
         proof_store.add_proofs(tx, who, self.proofs)
+        proof_store.add_parts(tx, who, self.parts)
         proof_store.prepare_refunds(tx, who, self.refunds)
         proof_store.add_verifications(tx, who, self.logged, self.repeated)
         attempt_store.write_answers(tx, who, self.answers)
         still_offered = [a for a in self.superseded.values() if self.attempts[a.id].state in OFFERED]
         attempt_store.make_due(tx, who, still_offered, Trigger.CANCEL, close=True)
+        self._close_answered_cases()
         cases.open_cases(tx, who, self.new_cases)
         if self.journals:
             ledger.post(tx, who, self.journals)
+
+    def _close_answered_cases(self) -> None:
+        """Cases that only waited for what has just happened: an answer that can be applied, a proof after silence."""
+        proved = [s.payment.id for s in self.steps if s.to is State.PAID]
+        written = [row["id"] for row in self.answers if self.attempts[row["id"]].unwritten]
+        close = partial(cases.close_answered, self.tx, self.who)
+        close(payment_ids=proved, reasons=("no_answer", "checkout_not_found"), said="PROVED")
+        close(attempt_ids=written, reasons=(VERIFICATION_FAILED,), said="VERIFIED")
 
     def _situation(self, asked: Asked, payment: Payment, attempt: Attempt) -> Situation:
         others = [self.attempts[i].state for i in self.siblings[payment.id] if i != attempt.id]
@@ -187,27 +232,59 @@ class _Book:
             patience=self.patience,
             slot_paid=payment.id in self.slot_paid,
             receipt_owner=self._owner(asked, payment),
+            pushes=len(self.received.get(payment.id, ())) < self.pushing.get(attempt.provider, 0),
+            received=sum(part.left for part in self._parts(payment)),
         )
 
-    def _owner(self, asked: Asked, payment: Payment) -> rules.ReceiptOwner:
+    def _parts(self, payment: Payment) -> list[Received]:
+        """What was received for this payment in its currency and settles nothing yet."""
+        return [
+            one
+            for one in self.received.get(payment.id, ())
+            if one.disposition == "UNAPPLIED"
+            and one.currency == payment.currency
+            and one.reason != "reference_mismatch"
+            and one.left > 0
+        ]
+
+    def _owner(self, asked: Asked, payment: Payment) -> ReceiptOwner:
+        """A receipt that came without a payment is nobody's, as long as it says what the verdict says."""
         if asked.verdict is None or not asked.verdict.transaction_id:
             return "nobody"
         key = transaction_key(asked)
-        if key not in self.owners:
+        known = self.known.get(key)
+        owner = self.taken.get(key) or (known.payment_id if known is not None else None)
+        if owner is not None:
+            return "this_payment" if owner == payment.id else "other_payment"
+        if known is None:
             return "nobody"
-        return "this_payment" if self.owners[key] == payment.id else "other_payment"
+        same = (known.merchant_id, known.amount, known.currency)
+        told = (payment.merchant_id, asked.verdict.amount, asked.verdict.currency)
+        return "nobody" if same == told else "other_payment"
 
     def _note_money(self, asked: Asked, verdict: Verdict, situation: Situation, decision: Decision) -> None:
+        payment, key = situation.payment, transaction_key(asked)
+        unmatched = self.known.get(key)
         receipt = receipt_row(asked, verdict, decision, self.tx)
-        self.receipts.append(receipt)
-        self.owners[transaction_key(asked)] = asked.attempt.payment_id
+        if unmatched is None:
+            self.receipts.append(receipt)
+        else:
+            receipt["id"] = unmatched.id
+            self.adoptions.append(adoption_row(receipt))
+        self.taken[key] = payment.id
+        parts = self._parts(payment) if situation.pushes and decision.receipt == "PROOF" else []
         if decision.receipt == "PROOF":
-            self.proofs.append(proof_row(asked, verdict, receipt, self.tx))
-        journal = journal_of(asked, verdict, situation.payment, decision, self.tx.now)
+            self.proofs.append(proof_row(asked, verdict, receipt, self.tx, pushed=situation.pushes))
+            self.parts += [part_row(part, payment) for part in parts]
+        journal = journal_of(
+            asked, verdict, payment, decision, now=self.tx.now, parts=parts, adopted=unmatched is not None
+        )
         if journal is not None:
             self.journals.append(journal)
         if decision.prepare_refund:
             self.refunds.append(refund_row(receipt, decision, self.tx))
+        if asked.attempt.provider in self.pushing:
+            self.received.setdefault(payment.id, []).append(received_of(receipt, unmatched, verdict))
 
     def _note_case(self, asked: Asked, payment: Payment, decision: Decision) -> None:
         self.new_cases.append(
@@ -223,9 +300,11 @@ class _Book:
         )
 
     def _note_flags(self, payment: Payment, decision: Decision) -> None:
-        if decision.flags:
-            known = self.flagged.get(payment.id, frozenset())
-            self.flagged[payment.id] = known | decision.flags
+        known = self.flagged.get(payment.id, frozenset()) | decision.flags
+        if decision.move is State.PAID:
+            known -= {"partial"}  # the sum is complete
+        if known:
+            self.flagged[payment.id] = known
 
     def _note_move(self, payment: Payment, attempt: Attempt, asked: Asked, decision: Decision) -> None:
         assert decision.move is not None
@@ -235,7 +314,9 @@ class _Book:
             actor=f"verification:{asked.attempt.check_trigger}",
             reason=decision.reason,
             attempt_id=attempt.id,
-            changes=changes_of_move(asked, decision, self.tx.now),
+            changes=changes_of_move(
+                asked, decision, self.tx.now, pushed=asked.attempt.provider in self.pushing
+            ),
         )
         self.steps.append(step)
         self.payments[payment.id] = moves.after(step, self.tx.now, self.patience)
@@ -295,65 +376,8 @@ class _Book:
                 store.touch(self.tx, self.who, [payment], **dict.fromkeys(missing, True))
 
 
-def _decide(situation: Situation, asked: Asked) -> Decision:
-    if asked.refused is not None:
-        return _refusal(situation)
-    if asked.verdict is None:
-        return _silence(situation, asked) if asked.down_since is None else _down(situation, asked.down_since)
-    if asked.verdict.outcome is Outcome.UNKNOWN:
-        return replace(rules.silence(situation), label="unknown_status")
-    if asked.unclosable and asked.verdict.outcome is Outcome.PENDING:
-        return rules.watch(situation)
-    return _without_offer(situation, asked, rules.decide(situation, asked.verdict))
-
-
-def _without_offer(situation: Situation, asked: Asked, decision: Decision) -> Decision:
-    """A checkout found at the provider whose way in we never learnt helps no customer: end it, so that a new one starts."""
-    attempt = situation.attempt
-    lost = attempt.checkout is None and asked.started is None and decision.attempt_state is AttemptState.LIVE
-    if lost and situation.now - attempt.created_at > situation.patience.start_deadline:
-        return replace(decision, label="no_way_in", close_next=True)
-    return decision
-
-
 def _transactions(asked: Asked) -> list[Asked]:
     """The answer itself, then each further payment of the same checkout that it names."""
     if asked.verdict is None:
         return [asked]
     return [asked, *(replace(asked, verdict=verdict) for verdict in asked.verdict.further)]
-
-
-def _refusal(situation: Situation) -> Decision:
-    """The provider refused the start for good: nothing was made there, the attempt is over."""
-    if situation.attempt.state is not AttemptState.CREATED:
-        return Decision("start_refused", situation.attempt.state)  # a resend that was overtaken says nothing
-    after = [*situation.others, AttemptState.FAILED]
-    move, reason = rules.conclude(situation.payment, after, situation.now)
-    return Decision("start_refused", AttemptState.FAILED, move=move, reason=reason)
-
-
-def _down(situation: Situation, opened: Instant) -> Decision:
-    """A provider that is down uses up nobody's patience; after a day of it a person decides all the same."""
-    attempt = situation.attempt
-    since = min(opened, attempt.silent_since or opened)
-    if situation.now - since < situation.patience.silent_limit:
-        return Decision("provider_down", attempt.state)
-    counted = msgspec.structs.replace(attempt, silent_since=since, last_asked_at=situation.now)
-    return rules.silence(replace(situation, attempt=counted))
-
-
-def _silence(situation: Situation, asked: Asked) -> Decision:
-    attempt = situation.attempt
-    age = situation.now - attempt.created_at
-    unwanted = rules.must_close(situation.payment, attempt, situation.now) and age >= NOT_THERE_GRACE
-    over = situation.now > attempt.start_until or unwanted
-    if asked.not_there and attempt.state is AttemptState.CREATED and over:
-        after = [*situation.others, AttemptState.EXPIRED]
-        move, reason = rules.conclude(situation.payment, after, situation.now)
-        return Decision("never_started", AttemptState.EXPIRED, move=move, reason=reason)
-    if asked.not_there and age < NOT_THERE_GRACE:
-        return Decision("not_yet", attempt.state)
-    decision = rules.silence(situation)
-    if asked.not_there and decision.case is None and attempt.checkout_id is not None:
-        return Decision("not_there", attempt.state, case="checkout_not_found", suggest="keep_waiting")
-    return decision

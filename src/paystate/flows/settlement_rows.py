@@ -1,6 +1,6 @@
 """What a settlement writes, row by row: pure functions from an asking and its decision to values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from paystate.domain.payments import (
     schedule,
 )
 from paystate.domain.payments.port import Started, Verdict
-from paystate.domain.payments.proof_store import TransactionKey
+from paystate.domain.payments.records import Received, TransactionKey
 from paystate.domain.payments.states import ENDED, FINAL, OFFERED
 from paystate.kit.clock import Instant
 from paystate.kit.ids import MerchantId, new_id
@@ -85,7 +85,7 @@ def outcome_word(asked: Asked) -> str:
     return "START_REFUSED" if asked.refused is not None else "NO_ANSWER"
 
 
-def changes_of_move(asked: Asked, decision: Decision, now: Instant) -> dict[str, Any]:
+def changes_of_move(asked: Asked, decision: Decision, now: Instant, *, pushed: bool) -> dict[str, Any]:
     changes: dict[str, Any] = dict.fromkeys(sorted(decision.flags), True)
     if decision.move is State.REVIEW:
         changes["review_reason"] = decision.reason
@@ -98,6 +98,7 @@ def changes_of_move(asked: Asked, decision: Decision, now: Instant) -> dict[str,
             "transaction_at": verdict.provider_at or now,
             "transaction_amount": verdict.amount,
             "transaction_currency": verdict.currency,
+            **({"partial": False} if pushed else {}),
         }
     return changes
 
@@ -141,6 +142,7 @@ def answer_row(
         "silent_count": counted.silent_count,
         "watched_until": counted.watched_until,
         "ended_at": counted.ended_at,
+        "unwritten": 0,
         "start_failures": attempt.start_failures + (asked.server_error and attempt.checkout_id is None),
     }
 
@@ -234,7 +236,26 @@ def receipt_row(asked: Asked, verdict: Verdict, decision: Decision, tx: Tx) -> d
     }
 
 
-def proof_row(asked: Asked, verdict: Verdict, receipt: Mapping[str, Any], tx: Tx) -> dict[str, Any]:
+def adoption_row(receipt: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("merchant_id", "payment_id", "attempt_id", "commit_id")
+    return {"receipt_id": receipt["id"], **{n: receipt[n] for n in names}, "at": receipt["created_at"]}
+
+
+def part_row(part: Received, payment: Payment) -> dict[str, Any]:
+    return {"receipt_id": part.id, "payment_id": payment.id, "merchant_id": payment.merchant_id}
+
+
+def received_of(receipt: Mapping[str, Any], unmatched: Received | None, verdict: Verdict) -> Received:
+    """The receipt as the store will know it."""
+    names = [n for n in Received.__struct_fields__ if n not in ("unmatched", "given_back")]
+    values = {name: receipt[name] for name in names}
+    values["disposition"] = receipt["disposition"] if unmatched is None else unmatched.disposition
+    return Received(**values, unmatched=unmatched is not None, given_back=verdict.amount_refunded)
+
+
+def proof_row(
+    asked: Asked, verdict: Verdict, receipt: Mapping[str, Any], tx: Tx, *, pushed: bool
+) -> dict[str, Any]:
     shared = (
         "merchant_id",
         "attempt_id",
@@ -250,6 +271,7 @@ def proof_row(asked: Asked, verdict: Verdict, receipt: Mapping[str, Any], tx: Tx
         **{name: receipt[name] for name in shared},
         "receipt_id": receipt["id"],
         "reference": verdict.reference,
+        "pushed": pushed,
         "raw_digest": verdict.raw_digest,
         "commit_id": tx.id,
         "at": tx.now,
@@ -272,22 +294,30 @@ def refund_row(receipt: Mapping[str, Any], decision: Decision, tx: Tx) -> dict[s
 
 
 def journal_of(
-    asked: Asked, verdict: Verdict, payment: Payment, decision: Decision, now: Instant
+    asked: Asked,
+    verdict: Verdict,
+    payment: Payment,
+    decision: Decision,
+    *,
+    now: Instant,
+    parts: Sequence[Received],
+    adopted: bool,
 ) -> Journal | None:
-    """Money always has a ledger account, except test-mode or foreign money, which is a case."""
+    """Money always has a ledger account, except test-mode or foreign money, which is a case.
+
+    An adopted receipt was booked when it came; `parts` are the receipts that settle the payment together with this one.
+    """
     assert verdict.amount is not None
     assert verdict.currency is not None
     money = Money(verdict.amount, verdict.currency)
     merchant = MerchantId(payment.merchant_id)
     if decision.receipt == "PROOF":
-        return ledger.payment_captured(
-            merchant_id=merchant,
-            payment_id=payment.id,
-            connection_id=asked.attempt.connection_id,
-            money=money,
-            effective_at=now,
-        )
-    if decision.receipt == "UNAPPLIED":
+        held = [(owner_of(part, payment), Money(part.left, part.currency)) for part in parts]
+        came = None if adopted else (asked.attempt.connection_id, money)
+        if adopted:
+            held.append((None, money))
+        return _completed(payment, came, held, now)
+    if decision.receipt == "UNAPPLIED" and not adopted:
         return ledger.receipt_unapplied(
             merchant_id=merchant,
             connection_id=asked.attempt.connection_id,
@@ -300,6 +330,33 @@ def journal_of(
             effective_at=now,
         )
     return None
+
+
+def _completed(
+    payment: Payment, came: tuple[str, Money] | None, held: Sequence[tuple[str | None, Money]], now: Instant
+) -> Journal:
+    if came is not None and not held and came[1] == payment.money:
+        return ledger.payment_captured(
+            merchant_id=MerchantId(payment.merchant_id),
+            payment_id=payment.id,
+            connection_id=came[0],
+            money=came[1],
+            effective_at=now,
+        )
+    return ledger.payment_completed(
+        merchant_id=MerchantId(payment.merchant_id),
+        payment_id=payment.id,
+        came=came,
+        held=held,
+        asked=payment.money,
+        owner=payment.customer_id or payment.id,
+        effective_at=now,
+    )
+
+
+def owner_of(receipt: Received, payment: Payment) -> str | None:
+    """Under whom a receipt stands unapplied; None: it came without a payment, and is nobody's."""
+    return None if receipt.unmatched else payment.customer_id or payment.id
 
 
 def evidence_of(asked: Asked, payment: Payment) -> dict[str, Any]:

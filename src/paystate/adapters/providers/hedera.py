@@ -113,6 +113,7 @@ class Hedera:
         "baseUrl": MIRRORS["mainnet"],
         "header": "",
     }
+    transfers_counted = 50
     calls_per_second = 40
     """The free mirrors allow some fifty from one address, whatever the account."""
 

@@ -37,6 +37,9 @@ class Case:
     resolved_at: Instant | None
 
 
+OPEN_LIMIT = 100
+"""Open cases of one payment that a decision looks at; each has another cause."""
+
 _COLUMNS = [c for c in cases.c if c.name not in ("fingerprint", "lasting")]
 
 
@@ -70,6 +73,15 @@ def list_cases(
         statement = statement.where(cases.c.id < page.after)
     rows = [_case(row) for row in tx.rows(statement.order_by(cases.c.id.desc()).limit(page.limit + 1))]
     return page_of(rows, [row.id for row in rows], page.limit)
+
+
+def lock_open(tx: Tx, who: Who, *, payment_id: str) -> list[Case]:
+    """The open cases of a payment, locked until the commit, newest first; payments come before cases in the lock order."""
+    statement = sa.select(*_COLUMNS).where(
+        cases.c.payment_id == payment_id, cases.c.state == CaseState.OPEN, _own(who)
+    )
+    rows = tx.rows(statement.order_by(cases.c.id).limit(OPEN_LIMIT).with_for_update())
+    return [_case(row) for row in reversed(rows)]
 
 
 def count_open(tx: Tx, who: Who) -> int:
@@ -120,6 +132,35 @@ def resolve(tx: Tx, who: Who, case_id: str, *, resolution: str, actor: str, reas
 def snooze(tx: Tx, who: Who, case_id: str, *, until: Instant) -> Case:
     """Keep waiting: the case stays open and moves nothing. Raises NotFound, Conflict `invalid_state`."""
     return _change(tx, who, case_id, snoozed_until=until)
+
+
+def close_answered(
+    tx: Tx,
+    who: System,
+    *,
+    reasons: Sequence[str],
+    said: str,
+    payment_ids: Sequence[str] = (),
+    attempt_ids: Sequence[str] = (),
+) -> int:
+    """Resolve the open cases of these payments or attempts that waited for what has happened by itself."""
+    c = cases.c
+    column, ids = (c.payment_id, payment_ids) if payment_ids else (c.attempt_id, attempt_ids)
+    if not ids:
+        return 0
+    waiting = cases.update().where(
+        tx.any_of(column, sorted(set(ids)), "ids"), c.state == CaseState.OPEN, c.reason.in_(list(reasons))
+    )
+    return tx.execute(
+        waiting.values(
+            state=CaseState.RESOLVED.value,
+            snoozed_until=None,
+            resolution=said,
+            resolution_reason=who.reason,
+            resolved_by="verification",
+            resolved_at=tx.now,
+        )
+    ).rowcount
 
 
 def _change(tx: Tx, who: Who, case_id: str, **values: Any) -> Case:

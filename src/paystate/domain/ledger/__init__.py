@@ -3,14 +3,14 @@
 from paystate.domain.ledger.rules import Entry, Journal, credit, debit
 from paystate.domain.ledger.store import post, reverse
 from paystate.domain.ledger.templates import (
+    hand_settlement_matched,
     payment_captured,
-    receipt_accepted,
+    payment_completed,
     receipt_unapplied,
     settled_by_hand,
 )
 from paystate.domain.ledger.views import (
     AccountBalance,
-    Drift,
     PostedJournal,
     TrialLine,
     account_balance,
@@ -23,7 +23,6 @@ from paystate.domain.ledger.views import (
 
 __all__ = [
     "AccountBalance",
-    "Drift",
     "Entry",
     "Journal",
     "PostedJournal",
@@ -33,10 +32,11 @@ __all__ = [
     "credit",
     "debit",
     "drifted_accounts",
+    "hand_settlement_matched",
     "journals",
     "payment_captured",
+    "payment_completed",
     "post",
-    "receipt_accepted",
     "receipt_unapplied",
     "reverse",
     "settled_by_hand",

@@ -5,7 +5,7 @@ received (`receipt_unapplied`) and perhaps accepted later, which moves it on wit
 Capture, acceptance and settlement by hand share one key, so a payment is booked by at most one of them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from paystate.domain.ledger.rules import Entry, Journal, credit, debit
 from paystate.kit.clock import Instant
@@ -61,7 +61,40 @@ def receipt_unapplied(
     )
 
 
-def receipt_accepted(
+def payment_completed(
+    *,
+    merchant_id: MerchantId,
+    payment_id: str,
+    came: tuple[str, Money] | None,
+    held: Sequence[tuple[str | None, Money]],
+    asked: Money,
+    owner: str,
+    effective_at: Instant,
+) -> Journal:
+    """Several receipts together settle a direct sale: what stood unapplied under its owners, and what `came` just now.
+
+    `came` names the connection. What exceeds `asked` stays unapplied under the payment's owner; when it is less, all
+    of it is the sale: a person accepted it.
+    """
+    total = sum(money.amount for _, money in held) + (came[1].amount if came is not None else 0)
+    sale = Money(min(total, asked.amount), asked.currency)
+    entries = [] if came is None else [debit(PROVIDER_CLEARING, came[1], owner=came[0])]
+    entries += [_unapplied(debit, money, whose) for whose, money in _by_owner(held)]
+    entries.append(credit(SALES, sale))
+    if total > sale.amount:
+        entries.append(_unapplied(credit, Money(total - sale.amount, asked.currency), owner))
+    return _settled(
+        merchant_id=merchant_id,
+        payment_id=payment_id,
+        kind="payment_completed",
+        description="Payment completed from receipts",
+        tags={"paymentId": payment_id},
+        entries=tuple(entries),
+        effective_at=effective_at,
+    )
+
+
+def hand_settlement_matched(
     *,
     merchant_id: MerchantId,
     payment_id: str,
@@ -70,15 +103,15 @@ def receipt_accepted(
     money: Money,
     effective_at: Instant,
 ) -> Journal:
-    """A receipt that stood unapplied under the same owner now settles a direct sale."""
-    return _settled(
+    """The transaction behind a settlement by hand was found: its receipt leaves 2300 or 2305, suspense is cleared."""
+    return Journal(
         merchant_id=merchant_id,
-        payment_id=payment_id,
-        kind="receipt_accepted",
-        description="Receipt accepted",
+        kind="hand_settlement_matched",
+        key=f"payment:{payment_id}:matched",
+        description="Settlement by hand matched",
         tags={"paymentId": payment_id, "transactionId": transaction_id},
-        entries=(_unapplied(debit, money, owner), credit(SALES, money)),
         effective_at=effective_at,
+        entries=(_unapplied(debit, money, owner), credit(RECONCILIATION_SUSPENSE, money)),
     )
 
 
@@ -107,6 +140,14 @@ def _unapplied(side: Callable[..., Entry], money: Money, owner: str | None) -> E
     if owner is None:
         return side(UNIDENTIFIED_RECEIPTS, money)
     return side(UNAPPLIED_CASH, money, owner=owner)
+
+
+def _by_owner(held: Sequence[tuple[str | None, Money]]) -> list[tuple[str | None, Money]]:
+    sums: dict[str | None, Money] = {}
+    for owner, money in held:
+        before = sums.get(owner)
+        sums[owner] = money if before is None else Money(before.amount + money.amount, money.currency)
+    return list(sums.items())
 
 
 def _settled(

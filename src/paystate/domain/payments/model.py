@@ -175,6 +175,13 @@ attempts = sa.Table(
     sa.Column("watched_until", micros, comment="after local expiry: how long money may still come"),
     sa.Column("verification_id", sa.Text),
     sa.Column("verification_key", sa.Text),
+    sa.Column(
+        "unwritten",
+        sa.SmallInteger,
+        nullable=False,
+        server_default="0",
+        comment="answers in a row that could not be applied",
+    ),
     sa.Column("created_at", micros, nullable=False),
     sa.Column("ended_at", micros),
     sa.UniqueConstraint("id", "merchant_id"),
@@ -207,3 +214,9 @@ refuse_update(
     when="OLD.state NOT IN ('DRAFT', 'OPEN') AND (NEW.amount <> OLD.amount OR NEW.currency <> OLD.currency)",
 )
 refuse_update_of("attempts", "payment_id", "provider_reference", "idempotency_key", "request", "request_hash")
+refuse_update(
+    "payments",
+    "by_hand_for_ever",
+    of=("resolved_by_hand",),
+    when="OLD.resolved_by_hand AND NOT NEW.resolved_by_hand",
+)

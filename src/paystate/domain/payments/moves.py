@@ -8,9 +8,8 @@ import sqlalchemy as sa
 
 from paystate.domain.payments.model import payment_moves, payments
 from paystate.domain.payments.records import Payment
-from paystate.domain.payments.rules import EVENT_OF_MOVE
 from paystate.domain.payments.schedule import Patience, due_at
-from paystate.domain.payments.states import MOVES, SLOTLESS, State
+from paystate.domain.payments.states import EVENT_OF_MOVE, MOVES, SLOTLESS, State
 from paystate.kit.errors import Conflict
 from paystate.kit.ids import Who
 from paystate.machinery.db import Tx, bulk_insert, bulk_update

@@ -315,6 +315,17 @@ class AsksByTrace(Protocol):
 
 
 @runtime_checkable
+class Pushes(Protocol):
+    """Customers send the money themselves: more or less than asked, in several transfers. Nothing there can be closed.
+
+    `ask` names every transfer it knows, the first as the verdict and the others as `further`.
+    """
+
+    transfers_counted: int
+    """How many transfers of one payment are added up; one more goes to a person."""
+
+
+@runtime_checkable
 class LandsOnFixedPath(Protocol):
     """Its return addresses are fixed per account; browsers land on `/pay/return/{connectionId}`, by GET or POST."""
 

@@ -63,6 +63,21 @@ receipts = sa.Table(
     sa.Index("ix_receipts_payment_id", "payment_id"),
 )
 
+receipt_adoptions = sa.Table(
+    "receipt_adoptions",
+    metadata,
+    sa.Column("receipt_id", sa.Text, primary_key=True, comment="one that came without a payment"),
+    sa.Column("merchant_id", sa.Text, nullable=False),
+    sa.Column("payment_id", sa.Text, nullable=False),
+    sa.Column("attempt_id", sa.Text, nullable=False),
+    sa.Column("commit_id", sa.Text, nullable=False),
+    sa.Column("at", micros, nullable=False),
+    sa.ForeignKeyConstraint(["receipt_id", "merchant_id"], ["receipts.id", "receipts.merchant_id"]),
+    sa.ForeignKeyConstraint(["payment_id", "merchant_id"], ["payments.id", "payments.merchant_id"]),
+    sa.ForeignKeyConstraint(["attempt_id", "merchant_id"], ["attempts.id", "attempts.merchant_id"]),
+    sa.Index("ix_receipt_adoptions_payment_id", "payment_id"),
+)
+
 proofs = sa.Table(
     "proofs",
     metadata,
@@ -77,6 +92,13 @@ proofs = sa.Table(
     sa.Column("reference", sa.Text, nullable=False),
     sa.Column("amount", sa.BigInteger, amount_check(), nullable=False),
     sa.Column("currency", sa.Text, nullable=False),
+    sa.Column(
+        "pushed",
+        sa.Boolean,
+        nullable=False,
+        server_default=sa.false(),
+        comment="its customer sent what they liked: the amount may be more, or less with its parts",
+    ),
     sa.Column("raw_digest", sa.Text, nullable=False),
     sa.Column("commit_id", sa.Text, nullable=False),
     sa.Column("at", micros, nullable=False),
@@ -85,6 +107,17 @@ proofs = sa.Table(
     sa.ForeignKeyConstraint(["payment_id", "merchant_id"], ["payments.id", "payments.merchant_id"]),
     sa.ForeignKeyConstraint(["attempt_id", "merchant_id"], ["attempts.id", "attempts.merchant_id"]),
     sa.ForeignKeyConstraint(["receipt_id", "merchant_id"], ["receipts.id", "receipts.merchant_id"]),
+)
+
+proof_parts = sa.Table(
+    "proof_parts",
+    metadata,
+    sa.Column("receipt_id", sa.Text, primary_key=True, comment="an earlier receipt that the proof counts"),
+    sa.Column("payment_id", sa.Text, sa.ForeignKey("proofs.payment_id"), nullable=False),
+    sa.Column("merchant_id", sa.Text, nullable=False),
+    sa.ForeignKeyConstraint(["receipt_id", "merchant_id"], ["receipts.id", "receipts.merchant_id"]),
+    sa.ForeignKeyConstraint(["payment_id", "merchant_id"], ["payments.id", "payments.merchant_id"]),
+    sa.Index("ix_proof_parts_payment_id", "payment_id"),
 )
 
 refunds = sa.Table(
@@ -104,6 +137,7 @@ refunds = sa.Table(
     sa.Column("updated_at", micros, nullable=False),
     sa.ForeignKeyConstraint(["payment_id", "merchant_id"], ["payments.id", "payments.merchant_id"]),
     sa.ForeignKeyConstraint(["receipt_id", "merchant_id"], ["receipts.id", "receipts.merchant_id"]),
+    sa.Index("ix_refunds_receipt_id", "receipt_id"),
     sa.Index(
         "uq_refunds_prepared",
         "receipt_id",
@@ -125,7 +159,10 @@ payment_intents = sa.Table(
     sa.Column("created_at", micros, nullable=False),
     sa.Column("expires_at", micros, nullable=False),
     sa.ForeignKeyConstraint(["conflict_id", "merchant_id"], ["payments.id", "payments.merchant_id"]),
+    sa.Index("ix_payment_intents_merchant_id", "merchant_id", "created_at"),
 )
 
 append_only("receipts")
 append_only("proofs")
+append_only("receipt_adoptions")
+append_only("proof_parts")

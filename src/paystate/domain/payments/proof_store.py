@@ -6,15 +6,22 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from paystate.domain.payments.proof_model import payment_intents, proofs, receipts, refunds, verifications
+from paystate.domain.payments.proof_model import (
+    payment_intents,
+    proof_parts,
+    proofs,
+    receipt_adoptions,
+    receipts,
+    refunds,
+    verifications,
+)
+from paystate.domain.payments.records import Received, TransactionKey
 from paystate.kit.clock import Instant
 from paystate.kit.errors import NotFound
 from paystate.kit.ids import System, Who
 from paystate.machinery.db import Tx, bulk_insert, bulk_update
 
 VERIFICATIONS_SHOWN = 200
-TransactionKey = tuple[str, str, bool, str]
-"""(provider, account, live, provider's transaction id)"""
 
 
 class Verification(msgspec.Struct, frozen=True):
@@ -69,10 +76,8 @@ def verifications_of(tx: Tx, who: Who, payment_id: str) -> list[Verification]:
     return [Verification(*row) for row in tx.rows(statement.order_by(c.id.desc()).limit(VERIFICATIONS_SHOWN))]
 
 
-def owners_of_receipts(
-    tx: Tx, who: System, keys: Sequence[TransactionKey]
-) -> dict[TransactionKey, str | None]:
-    """The payment each of these provider transactions was received for, where it is known already."""
+def known_receipts(tx: Tx, who: System, keys: Sequence[TransactionKey]) -> dict[TransactionKey, Received]:
+    """Which of these provider transactions were received already, and for which payment, if for any."""
     del who
     if not keys:
         return {}
@@ -90,10 +95,57 @@ def owners_of_receipts(
         )
         for number, ((provider, account, live), transactions) in enumerate(by_account.items())
     ]
-    found = tx.rows(
-        sa.select(c.provider, c.account, c.live, c.transaction_id, c.payment_id).where(sa.or_(*known))
-    )
-    return {(row.provider, row.account, bool(row.live), row.transaction_id): row.payment_id for row in found}
+    found = [_received(row) for row in tx.rows(_RECEIVED.where(sa.or_(*known)))]
+    return {one.key: one for one in found}
+
+
+def receipts_of(tx: Tx, who: Who, payment_ids: Sequence[str]) -> list[Received]:
+    """What came in for these payments, the adopted receipts too, oldest first; read under the payments' locks."""
+    if not payment_ids:
+        return []
+    wanted = sorted(set(payment_ids))
+    a = receipt_adoptions.c
+    own = tx.any_of(receipts.c.payment_id, wanted, "own")
+    adopted = receipts.c.id.in_(sa.select(a.receipt_id).where(tx.any_of(a.payment_id, wanted, "adopting")))
+    statement = _RECEIVED.where(sa.or_(own, adopted))
+    if not isinstance(who, System):
+        statement = statement.where(receipts.c.merchant_id == who)
+    return [_received(row) for row in tx.rows(statement.order_by(receipts.c.id))]
+
+
+_GIVEN_BACK = (
+    sa.select(sa.func.coalesce(sa.func.sum(refunds.c.amount), 0))
+    .where(refunds.c.receipt_id == receipts.c.id, refunds.c.state != "FAILED")
+    .correlate(receipts)
+    .scalar_subquery()
+)
+_RECEIVED = sa.select(
+    receipts.c.id,
+    receipts.c.merchant_id,
+    sa.func.coalesce(receipts.c.payment_id, receipt_adoptions.c.payment_id),
+    receipts.c.payment_id.is_(None),
+    *(receipts.c[n] for n in ("provider", "account", "live", "transaction_id", "amount", "currency")),
+    *(receipts.c[n] for n in ("disposition", "reason", "provider_at")),
+    _GIVEN_BACK,
+).select_from(receipts.outerjoin(receipt_adoptions, receipt_adoptions.c.receipt_id == receipts.c.id))
+
+
+def _received(row: Any) -> Received:
+    values = list(row)
+    values[3], values[6], values[13] = bool(values[3]), bool(values[6]), int(values[13])
+    return Received(*values)
+
+
+def adopt_receipts(tx: Tx, who: Who, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Give receipts that came without a payment to one, for ever; one that is adopted raises IntegrityError."""
+    del who
+    bulk_insert(tx, receipt_adoptions, list(rows))
+
+
+def add_parts(tx: Tx, who: Who, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Name the earlier receipts that a proof counts; each is a part of one proof at most."""
+    del who
+    bulk_insert(tx, proof_parts, list(rows))
 
 
 def add_receipts(tx: Tx, who: Who, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -121,6 +173,17 @@ def prepare_refunds(tx: Tx, who: Who, rows: Sequence[Mapping[str, Any]]) -> None
     """Write refunds as PREPARED: nothing is sent until a person or a policy says so."""
     del who
     bulk_insert(tx, refunds, list(rows))
+
+
+def withdraw_refunds(tx: Tx, who: Who, receipt_ids: Sequence[str], reason: str) -> int:
+    """End prepared refunds of which nothing was sent: their money was put to use after all."""
+    c = refunds.c
+    waiting = refunds.update().where(
+        tx.any_of(c.receipt_id, sorted(receipt_ids), "receipts"), c.state == "PREPARED"
+    )
+    if not isinstance(who, System):
+        waiting = waiting.where(c.merchant_id == who)
+    return tx.execute(waiting.values(state="FAILED", reason=reason, updated_at=tx.now)).rowcount
 
 
 def keep_intent(tx: Tx, who: Who, intent: Intent) -> None:

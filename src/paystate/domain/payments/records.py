@@ -101,3 +101,37 @@ class Attempt(msgspec.Struct, frozen=True):
     verification_key: str | None
     created_at: Instant
     ended_at: Instant | None
+    unwritten: int = 0
+
+
+TransactionKey = tuple[str, str, bool, str]
+"""(provider, account, live, provider's transaction id)"""
+
+
+class Received(msgspec.Struct, frozen=True):
+    """Money that a provider told of, and whose it is. `unmatched`: it came without a payment, perhaps adopted since."""
+
+    id: str
+    merchant_id: str
+    payment_id: str | None
+    unmatched: bool
+    provider: str
+    account: str
+    live: bool
+    transaction_id: str
+    amount: int
+    currency: str
+    disposition: str
+    reason: str
+    provider_at: Instant | None
+    given_back: int
+    """By refunds that are prepared, under way or done."""
+
+    @property
+    def key(self) -> TransactionKey:
+        return (self.provider, self.account, self.live, self.transaction_id)
+
+    @property
+    def left(self) -> int:
+        """What of it was not given back."""
+        return self.amount - self.given_back

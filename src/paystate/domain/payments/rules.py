@@ -1,64 +1,26 @@
 """What follows from an answer: pure rules from (payment, attempts, verdict) to a decision (docs/reference/payment-states.md)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import replace
 
 from paystate.domain.payments.port import Verdict
 from paystate.domain.payments.records import Attempt, Payment
 from paystate.domain.payments.schedule import (
     UNPAID_ANSWERS,
     UNPAID_GAP,
-    Patience,
+    closes_at,
+    ends_at,
+    is_past,
     silent_since,
     within_own_time,
 )
+from paystate.domain.payments.situation import Decision, Disposition, Situation
 from paystate.domain.payments.states import ENDED, FINAL, MOVES, AttemptState, Outcome, State
 from paystate.kit.clock import Instant
 from paystate.kit.errors import Conflict
 
 MONEY = (Outcome.SUCCEEDED, Outcome.REFUNDED)
 """Outcomes that name money; every other one counts only for the very checkout that was asked about."""
-
-Disposition = Literal["PROOF", "UNAPPLIED", "FOREIGN"]
-ReceiptOwner = Literal["nobody", "this_payment", "other_payment"]
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """Everything a decision depends on, read under the payment's lock."""
-
-    payment: Payment
-    attempt: Attempt
-    others: Sequence[AttemptState]
-    account: str
-    live: bool
-    now: Instant
-    patience: Patience
-    slot_paid: bool = False
-    """Another payment of the same slot is PAID."""
-    receipt_owner: ReceiptOwner = "nobody"
-    """Whose receipt the verdict's transaction already is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What to write. `label` is the word of the verification log; `case` the reason of a case to open."""
-
-    label: str
-    attempt_state: AttemptState
-    move: State | None = None
-    reason: str = ""
-    flags: frozenset[str] = field(default_factory=frozenset)
-    receipt: Disposition | None = None
-    case: str | None = None
-    suggest: str = ""
-    prepare_refund: bool = False
-    unpaid_answers: int = 0
-    count_unpaid: bool = False
-    """This PENDING answer starts a new interval of UNPAID_GAP."""
-    close_next: bool = False
-    """Look again at once, and end the checkout at the provider."""
 
 
 def decide(situation: Situation, verdict: Verdict) -> Decision:
@@ -85,7 +47,10 @@ def decide(situation: Situation, verdict: Verdict) -> Decision:
 
 
 def mismatch(situation: Situation, verdict: Verdict) -> str | None:
-    """The first of the five facts that differs from what was asked for, or None when all are equal."""
+    """The first of the five facts that differs from what was asked for, or None when all are equal.
+
+    Where customers send what they like, the amount is not a fact to compare but to add up.
+    """
     if verdict.account != situation.account:
         return "account_mismatch"
     if verdict.live != situation.live:
@@ -94,7 +59,7 @@ def mismatch(situation: Situation, verdict: Verdict) -> str | None:
         return "reference_mismatch"
     if verdict.currency != situation.payment.currency:
         return "currency_mismatch"
-    if verdict.amount != situation.payment.amount:
+    if not situation.pushes and verdict.amount != situation.payment.amount:
         return "amount_mismatch"
     return None
 
@@ -108,7 +73,7 @@ def _succeeded(situation: Situation, verdict: Verdict) -> Decision:
     ):
         return _unclear(situation)
     if situation.receipt_owner == "this_payment":
-        return _seen_before(verdict)
+        return _seen_before(situation, refunded=verdict.amount_refunded > 0)
     if situation.receipt_owner == "other_payment":
         return _to_review(situation, "transaction_reused", receipt=None, suggest="reject")
     if verdict.amount_refunded >= verdict.amount:
@@ -116,7 +81,7 @@ def _succeeded(situation: Situation, verdict: Verdict) -> Decision:
     wrong = mismatch(situation, verdict)
     if wrong is not None:
         return _mismatched(situation, verdict, wrong)
-    decision = _matching(situation, verdict)
+    decision = _pushed(situation, verdict) if situation.pushes else _matching(situation, verdict)
     if verdict.amount_refunded > 0 and decision.case is None:
         return replace(decision, case="refunded_at_provider", suggest="book_refund")
     return decision
@@ -128,13 +93,55 @@ def _unclear(situation: Situation) -> Decision:
     return replace(decision, attempt_state=situation.attempt.state)
 
 
-def _seen_before(verdict: Verdict) -> Decision:
+def _seen_before(situation: Situation, *, refunded: bool) -> Decision:
     """The same transaction again: nothing is new, except money that went back at the provider."""
-    if verdict.amount_refunded > 0:
-        return Decision(
-            "paid_and_refunded", AttemptState.SUCCEEDED, case="refunded_at_provider", suggest="book_refund"
+    waits = situation.pushes and situation.payment.state is not State.PAID
+    decision = _waiting(situation) if waits else Decision("already_settled", AttemptState.SUCCEEDED)
+    if refunded and decision.case is None:
+        return replace(
+            decision, label="paid_and_refunded", case="refunded_at_provider", suggest="book_refund"
         )
-    return Decision("already_settled", AttemptState.SUCCEEDED)
+    return decision
+
+
+def _pushed(situation: Situation, verdict: Verdict) -> Decision:
+    """Transfers are added up: the one that completes the sum is the proof, what is less waits for the rest."""
+    payment = situation.payment
+    brought = (verdict.amount or 0) - verdict.amount_refunded
+    total = situation.received + brought
+    if payment.state is State.PAID and brought < payment.amount:
+        extra = _to_review(situation, "over", receipt="UNAPPLIED", suggest="refund")
+        return replace(extra, flags=frozenset({"over"}))
+    if payment.state is State.PAID or total >= payment.amount:
+        decision = _matching(situation, verdict)
+        over = decision.move is State.PAID and total > payment.amount
+        return replace(decision, flags=decision.flags | {"over"}) if over else decision
+    partial = frozenset({"partial"})
+    if total + situation.coming >= payment.amount:
+        return Decision("part_received", situation.attempt.state, receipt="UNAPPLIED", flags=partial)
+    if payment.state in (State.OPEN, State.PENDING_VERIFICATION, State.FAILED):
+        return replace(_waiting(situation), label="part_received", receipt="UNAPPLIED", flags=partial)
+    late = payment.state in (State.EXPIRED, State.CANCELED)
+    decision = _to_review(situation, "late" if late else "partial", receipt="UNAPPLIED", suggest="refund")
+    return replace(
+        decision,
+        attempt_state=situation.attempt.state,
+        flags=partial | {"late"} if late else partial,
+        prepare_refund=late and payment.late_policy == "refund",
+    )
+
+
+def _waiting(situation: Situation) -> Decision:
+    """Some of the money is there: it waits like an unpaid checkout, and past its time a person decides about it."""
+    payment, attempt = situation.payment, situation.attempt
+    pending = payment.state in (State.OPEN, State.PENDING_VERIFICATION, State.FAILED)
+    wanted_back = payment.cancel_requested_at is not None
+    if pending and (wanted_back or is_past(closes_at(payment), situation.now)):
+        decision = _to_review(situation, "partial", receipt=None, suggest="refund")
+        return replace(decision, attempt_state=AttemptState.WATCHED)
+    if attempt.state not in ENDED and must_close(payment, attempt, situation.now):
+        return watch(situation)
+    return replace(_pending(situation), label="waits_for_the_rest")
 
 
 def _mismatched(situation: Situation, verdict: Verdict, wrong: str) -> Decision:
@@ -168,6 +175,9 @@ def _matching(situation: Situation, verdict: Verdict) -> Decision:
             return _late(situation, verdict)
         case State.REVIEW if situation.payment.review_reason == "no_answer":
             return _paid("proved_after_silence")
+        case State.PAID if situation.payment.resolved_by_hand and situation.payment.transaction_id is None:
+            # Perhaps the very money that a person vouched for, perhaps more of it: the person knows.
+            return _to_review(situation, "paid_after_hand", receipt="UNAPPLIED", suggest="accept")
         case State.PAID:
             return _duplicate(_to_review(situation, "duplicate", receipt="UNAPPLIED", suggest="refund"))
         case State.REVIEW | State.DRAFT:
@@ -193,12 +203,12 @@ def _late(situation: Situation, verdict: Verdict) -> Decision:
     payment = situation.payment
     if situation.slot_paid:
         return _duplicate(_to_review(situation, "duplicate", receipt="UNAPPLIED", suggest="refund"))
-    deadline = payment.own_deadline
+    # A bundle's staleness was promised to nobody: only `expiresAt` is a deadline that the customer could meet.
     in_time = (
         payment.state is State.EXPIRED
         and verdict.provider_at is not None
-        and deadline is not None
-        and verdict.provider_at <= deadline
+        and payment.expires_at is not None
+        and verdict.provider_at <= payment.expires_at
     )
     if in_time:
         return _paid("paid_in_time")
@@ -220,9 +230,7 @@ def _refunded(situation: Situation, verdict: Verdict) -> Decision:
     ):
         return _unclear(situation)
     if situation.receipt_owner == "this_payment":
-        return Decision(
-            "paid_and_refunded", AttemptState.SUCCEEDED, case="refunded_at_provider", suggest="book_refund"
-        )
+        return _seen_before(situation, refunded=True)
     if situation.receipt_owner == "other_payment":
         return _to_review(situation, "transaction_reused", receipt=None, suggest="reject")
     foreign = mismatch(situation, verdict) in ("account_mismatch", "live_flag_mismatch")
@@ -265,24 +273,15 @@ def must_close(payment: Payment, attempt: Attempt, now: Instant) -> bool:
     """Whether this checkout has to be ended at the provider: superseded, cancelled, or its payment's time is over."""
     if attempt.close_wanted or payment.cancel_requested_at is not None or payment.state in FINAL:
         return True
-    if payment.state is State.REVIEW and not within_own_time(payment, now):
-        return True
-    if (
-        payment.state is State.PENDING_VERIFICATION
-        and within_own_time(payment, now)
-        and payment.expires_at is not None
-    ):
-        return False
-    return payment.due_at is not None and payment.due_at <= now
+    return is_past(closes_at(payment), now)
 
 
 def _ended(situation: Situation, state: AttemptState) -> Decision:
     """The checkout can no longer be paid. A failure belongs to its attempt; PAID is never touched."""
     before = situation.attempt.state
     reached = before if before in (AttemptState.SUCCEEDED, *ENDED) else state
-    waits = situation.payment.cancel_requested_at is None and not _time_is_over(
-        situation.payment, situation.now
-    )
+    over = is_past(ends_at(situation.payment), situation.now)
+    waits = situation.payment.cancel_requested_at is None and not over
     if before in ENDED and waits:
         # What it said before it was decided then; a payment that was tried again since is not failed by it.
         return Decision("already_ended", before)
@@ -302,20 +301,9 @@ def conclude(
         return None, ""
     if payment.cancel_requested_at is not None:
         return (State.CANCELED, "cancel_requested") if settled else (None, "")
-    if _time_is_over(payment, now):
+    if is_past(ends_at(payment), now):
         return (State.EXPIRED, "time_is_over") if settled else (None, "")
     return _within_time(payment, attempts, failed=failed, settled=settled)
-
-
-def _time_is_over(payment: Payment, now: Instant) -> bool:
-    if payment.state is State.PENDING_VERIFICATION:
-        if payment.expires_at is not None and now < payment.expires_at:
-            return False
-        if payment.expires_at is None:
-            return payment.due_at is not None and payment.due_at <= now
-    if not within_own_time(payment, now):
-        return True
-    return payment.due_at is not None and payment.due_at <= now
 
 
 def _within_time(
@@ -357,19 +345,6 @@ def silence(situation: Situation) -> Decision:
         case="no_answer",
         suggest="keep_waiting",
     )
-
-
-EVENT_OF_MOVE: dict[State, tuple[str, str]] = {
-    State.DRAFT: ("CREATED", "payment.created"),
-    State.OPEN: ("OPENED", "payment.opened"),
-    State.PENDING_VERIFICATION: ("RETURNED", "payment.verification_pending"),
-    State.PAID: ("PAID", "payment.paid"),
-    State.FAILED: ("FAILED", "payment.failed"),
-    State.EXPIRED: ("EXPIRED", "payment.expired"),
-    State.CANCELED: ("CANCELED", "payment.canceled"),
-    State.REVIEW: ("REVIEW", "payment.review_required"),
-}
-"""For each state reached: the word of the status answer (A2), and the type of the event."""
 
 
 def refuse_cancel_in_review(payment: Payment) -> None:

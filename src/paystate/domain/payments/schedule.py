@@ -147,3 +147,26 @@ def due_at(
 def within_own_time(payment: Payment, now: Instant) -> bool:
     """Whether the payment's own time (not the two hours of a verification) lies ahead."""
     return payment.own_deadline is None or now < payment.own_deadline
+
+
+def ends_at(payment: Payment) -> Instant | None:
+    """When a payment of which nothing is left at a provider is over; None: never by itself.
+
+    Once the customer returned, a bundle's staleness no longer counts; without `expiresAt` its two hours do.
+    """
+    if payment.state is State.PENDING_VERIFICATION:
+        return payment.expires_at if payment.expires_at is not None else payment.due_at
+    return payment.own_deadline
+
+
+def closes_at(payment: Payment) -> Instant | None:
+    """When its checkout is ended at the provider: as `ends_at`, but who returned has two hours in any case."""
+    ends = ends_at(payment)
+    if payment.state is State.PENDING_VERIFICATION and ends is not None and payment.due_at is not None:
+        return max(ends, payment.due_at)
+    return ends
+
+
+def is_past(at: Instant | None, now: Instant) -> bool:
+    """Whether that moment has come; what has none never comes."""
+    return at is not None and at <= now

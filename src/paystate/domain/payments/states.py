@@ -93,6 +93,19 @@ FLAGS = ("late", "partial", "over", "duplicate", "resolved_by_hand", "disputed")
 """Independent facts about a payment's money."""
 
 
+EVENT_OF_MOVE: dict[State, tuple[str, str]] = {
+    _S.DRAFT: ("CREATED", "payment.created"),
+    _S.OPEN: ("OPENED", "payment.opened"),
+    _S.PENDING_VERIFICATION: ("RETURNED", "payment.verification_pending"),
+    _S.PAID: ("PAID", "payment.paid"),
+    _S.FAILED: ("FAILED", "payment.failed"),
+    _S.EXPIRED: ("EXPIRED", "payment.expired"),
+    _S.CANCELED: ("CANCELED", "payment.canceled"),
+    _S.REVIEW: ("REVIEW", "payment.review_required"),
+}
+"""For each state reached: the word of the status answer (A2), and the type of the event."""
+
+
 def valid_transitions(state: State) -> list[State]:
     """The published targets of a state, in the order the states are listed."""
     return [to for to in State if (state, to) in MOVES]

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from paystate.domain.payments import Attempt, Payment, Verification, attempt_store, proof_store, store
 from paystate.entrypoints.api.answers import answer, expected_version, replayable, text_of, versioned
+from paystate.entrypoints.api.cases import DecisionIn, person
 from paystate.entrypoints.api.fields import (
     Amount,
     Currency,
@@ -31,9 +32,10 @@ from paystate.entrypoints.api.payment_fields import (
 )
 from paystate.entrypoints.api.payment_links import cancel_status
 from paystate.entrypoints.api.payments import PaymentId, show
-from paystate.entrypoints.api.repeat import Finish, act_once
+from paystate.entrypoints.api.repeat import Finish, act_once, write_once
 from paystate.flows.cancel_payment import cancel_payment
 from paystate.flows.edit_payment import PaymentChanges, edit, open_payment, retry_payment
+from paystate.flows.resolve_case import resolve_payment
 from paystate.flows.take_hint import ask_now
 from paystate.kit.clock import MILLISECOND, SECOND, rfc3339, rfc3339_or_none
 from paystate.machinery.db import Tx
@@ -265,6 +267,31 @@ async def verify(call: Current, payment_id: PaymentId) -> Response:
         return finish
 
     return replayable(await act_once(call, work))
+
+
+@routes.post(
+    "/{paymentId}/resolve",
+    **operation(
+        "resolvePayment",
+        "admin",
+        PaymentOut,
+        "not_found",
+        "invalid_state",
+        "transaction_required",
+        "transaction_unknown",
+        "nothing_to_refund",
+        "currencies_differ",
+    ),
+)
+async def resolve(call: Current, payment_id: PaymentId, body: DecisionIn) -> Response:
+    """Decide about a payment in review, or settle any unpaid one by hand (ACCEPT); marked so for ever."""
+
+    def work(tx: Tx) -> Answer:
+        resolved = resolve_payment(person(call), payment_id, body.order(), tx)
+        assert resolved.payment is not None
+        return Answer(payment_id, 200, text_of(show(call, resolved.payment)))
+
+    return replayable(await write_once(call, work))
 
 
 @routes.get(

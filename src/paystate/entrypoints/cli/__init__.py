@@ -5,6 +5,7 @@ import typer
 from paystate.entrypoints.cli import (
     alerts,
     books,
+    cases,
     connections,
     demo,
     jobs,
@@ -26,5 +27,14 @@ command_line = typer.Typer(
 )
 for room in (processes, payments, operate, simulate, demo):
     room.add_to(command_line)
-for group in (keys.group, connections.group, jobs.group, alerts.group, books.group, operate.clock):
+GROUPS = (
+    keys.group,
+    connections.group,
+    cases.group,
+    alerts.group,
+    jobs.group,
+    books.group,
+    operate.clock,
+)
+for group in GROUPS:
     command_line.add_typer(group)

@@ -74,7 +74,18 @@ def _show_explained(answer: Answer) -> None:
             for v in evidence["verifications"]
         ],
     )
-    _section("Cases", [(c["id"], c["reason"], c["state"], c["suggestedAction"]) for c in evidence["cases"]])
+    _section("Cases", [_case_row(c) for c in evidence["cases"]])
+
+
+def _case_row(case: dict[str, Any]) -> tuple[Any, ...]:
+    """What it is about, and what is said to it so far."""
+    if case["resolution"] is not None:
+        said = f"{case['resolution']} by {case['resolvedBy']}: {case['resolutionReason']}"
+    elif case["snoozedUntil"] is not None:
+        said = f"waits until {case['snoozedUntil']}"
+    else:
+        said = f"suggested: {case['suggestedAction']}"
+    return case["id"], case["reason"], case["state"], said
 
 
 def _section(title: str, rows: list[tuple[Any, ...]]) -> None:

@@ -262,6 +262,13 @@ def _attempts_3_of_3() -> list[sa.schema.SchemaItem]:
     return [
         sa.Column("verification_id", sa.Text(), nullable=True),
         sa.Column("verification_key", sa.Text(), nullable=True),
+        sa.Column(
+            "unwritten",
+            sa.SmallInteger(),
+            server_default="0",
+            nullable=False,
+            comment="answers in a row that could not be applied",
+        ),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
@@ -339,5 +346,13 @@ def _triggers() -> None:
         ],
         postgresql=[
             "CREATE TRIGGER attempts_fixed BEFORE UPDATE OF payment_id, provider_reference, idempotency_key, request, request_hash ON attempts FOR EACH ROW WHEN (NEW.payment_id IS DISTINCT FROM OLD.payment_id OR NEW.provider_reference IS DISTINCT FROM OLD.provider_reference OR NEW.idempotency_key IS DISTINCT FROM OLD.idempotency_key OR NEW.request IS DISTINCT FROM OLD.request OR NEW.request_hash IS DISTINCT FROM OLD.request_hash) EXECUTE FUNCTION paystate_append_only()"
+        ],
+    )
+    run_statements(
+        sqlite=[
+            "CREATE TRIGGER payments_by_hand_for_ever BEFORE UPDATE OF resolved_by_hand ON payments WHEN OLD.resolved_by_hand AND NOT NEW.resolved_by_hand BEGIN SELECT RAISE(ABORT, 'payments: by_hand_for_ever'); END"
+        ],
+        postgresql=[
+            "CREATE TRIGGER payments_by_hand_for_ever BEFORE UPDATE OF resolved_by_hand ON payments FOR EACH ROW WHEN (OLD.resolved_by_hand AND NOT NEW.resolved_by_hand) EXECUTE FUNCTION paystate_append_only()"
         ],
     )

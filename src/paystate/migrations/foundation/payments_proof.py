@@ -1,4 +1,4 @@
-"""The first schema of: receipts, payment_intents, refunds, proofs, verifications."""
+"""The first schema of: receipts, payment_intents, refunds, proofs, receipt_adoptions, verifications, proof_parts."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,9 @@ def create() -> None:
     _payment_intents()
     _refunds()
     _proofs()
+    _receipt_adoptions()
     _verifications()
+    _proof_parts()
     _triggers()
 
 
@@ -86,11 +88,13 @@ def _payment_intents() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_payment_intents")),
     )
+    op.create_index(
+        "ix_payment_intents_merchant_id", "payment_intents", ["merchant_id", "created_at"], unique=False
+    )
 
 
-def _refunds() -> None:
-    op.create_table(
-        "refunds",
+def _refunds_1_of_1() -> list[sa.schema.SchemaItem]:
+    return [
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("merchant_id", sa.Text(), nullable=False),
         sa.Column("payment_id", sa.Text(), nullable=False),
@@ -116,7 +120,12 @@ def _refunds() -> None:
             "state IN ('PREPARED', 'SENDING', 'SUCCEEDED', 'FAILED')", name=op.f("ck_refunds_state_known")
         ),
         sa.CheckConstraint("amount > 0 AND amount <= 1000000000000000", name=op.f("ck_refunds_amount_range")),
-    )
+    ]
+
+
+def _refunds() -> None:
+    op.create_table("refunds", *_refunds_1_of_1())
+    op.create_index("ix_refunds_receipt_id", "refunds", ["receipt_id"], unique=False)
     op.create_index(
         "uq_refunds_prepared",
         "refunds",
@@ -140,6 +149,13 @@ def _proofs_1_of_2() -> list[sa.schema.SchemaItem]:
         sa.Column("reference", sa.Text(), nullable=False),
         sa.Column("amount", sa.BigInteger(), nullable=False),
         sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column(
+            "pushed",
+            sa.Boolean(),
+            server_default=sa.false(),
+            nullable=False,
+            comment="its customer sent what they liked: the amount may be more, or less with its parts",
+        ),
         sa.Column("raw_digest", sa.Text(), nullable=False),
         sa.Column("commit_id", sa.Text(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
@@ -153,17 +169,17 @@ def _proofs_1_of_2() -> list[sa.schema.SchemaItem]:
             ["payments.id", "payments.merchant_id"],
             name=op.f("fk_proofs_payment_id_merchant_id"),
         ),
+    ]
+
+
+def _proofs_2_of_2() -> list[sa.schema.SchemaItem]:
+    return [
         sa.ForeignKeyConstraint(
             ["receipt_id", "merchant_id"],
             ["receipts.id", "receipts.merchant_id"],
             name=op.f("fk_proofs_receipt_id_merchant_id"),
         ),
         sa.PrimaryKeyConstraint("payment_id", name=op.f("pk_proofs")),
-    ]
-
-
-def _proofs_2_of_2() -> list[sa.schema.SchemaItem]:
-    return [
         sa.UniqueConstraint(
             "provider",
             "account",
@@ -178,6 +194,35 @@ def _proofs_2_of_2() -> list[sa.schema.SchemaItem]:
 
 def _proofs() -> None:
     op.create_table("proofs", *_proofs_1_of_2(), *_proofs_2_of_2())
+
+
+def _receipt_adoptions() -> None:
+    op.create_table(
+        "receipt_adoptions",
+        sa.Column("receipt_id", sa.Text(), nullable=False, comment="one that came without a payment"),
+        sa.Column("merchant_id", sa.Text(), nullable=False),
+        sa.Column("payment_id", sa.Text(), nullable=False),
+        sa.Column("attempt_id", sa.Text(), nullable=False),
+        sa.Column("commit_id", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["attempt_id", "merchant_id"],
+            ["attempts.id", "attempts.merchant_id"],
+            name=op.f("fk_receipt_adoptions_attempt_id_merchant_id"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["payment_id", "merchant_id"],
+            ["payments.id", "payments.merchant_id"],
+            name=op.f("fk_receipt_adoptions_payment_id_merchant_id"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["receipt_id", "merchant_id"],
+            ["receipts.id", "receipts.merchant_id"],
+            name=op.f("fk_receipt_adoptions_receipt_id_merchant_id"),
+        ),
+        sa.PrimaryKeyConstraint("receipt_id", name=op.f("pk_receipt_adoptions")),
+    )
+    op.create_index("ix_receipt_adoptions_payment_id", "receipt_adoptions", ["payment_id"], unique=False)
 
 
 def _verifications() -> None:
@@ -210,6 +255,32 @@ def _verifications() -> None:
     op.create_index("ix_verifications_payment_id", "verifications", ["payment_id", "id"], unique=False)
 
 
+def _proof_parts() -> None:
+    op.create_table(
+        "proof_parts",
+        sa.Column(
+            "receipt_id", sa.Text(), nullable=False, comment="an earlier receipt that the proof counts"
+        ),
+        sa.Column("payment_id", sa.Text(), nullable=False),
+        sa.Column("merchant_id", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["payment_id", "merchant_id"],
+            ["payments.id", "payments.merchant_id"],
+            name=op.f("fk_proof_parts_payment_id_merchant_id"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["payment_id"], ["proofs.payment_id"], name=op.f("fk_proof_parts_payment_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["receipt_id", "merchant_id"],
+            ["receipts.id", "receipts.merchant_id"],
+            name=op.f("fk_proof_parts_receipt_id_merchant_id"),
+        ),
+        sa.PrimaryKeyConstraint("receipt_id", name=op.f("pk_proof_parts")),
+    )
+    op.create_index("ix_proof_parts_payment_id", "proof_parts", ["payment_id"], unique=False)
+
+
 def _triggers() -> None:
     run_statements(
         sqlite=[
@@ -227,5 +298,23 @@ def _triggers() -> None:
         ],
         postgresql=[
             "CREATE TRIGGER proofs_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON proofs FOR EACH STATEMENT EXECUTE FUNCTION paystate_append_only()"
+        ],
+    )
+    run_statements(
+        sqlite=[
+            "CREATE TRIGGER receipt_adoptions_no_update BEFORE UPDATE ON receipt_adoptions BEGIN SELECT RAISE(ABORT, 'receipt_adoptions is append-only'); END",
+            "CREATE TRIGGER receipt_adoptions_no_delete BEFORE DELETE ON receipt_adoptions BEGIN SELECT RAISE(ABORT, 'receipt_adoptions is append-only'); END",
+        ],
+        postgresql=[
+            "CREATE TRIGGER receipt_adoptions_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON receipt_adoptions FOR EACH STATEMENT EXECUTE FUNCTION paystate_append_only()"
+        ],
+    )
+    run_statements(
+        sqlite=[
+            "CREATE TRIGGER proof_parts_no_update BEFORE UPDATE ON proof_parts BEGIN SELECT RAISE(ABORT, 'proof_parts is append-only'); END",
+            "CREATE TRIGGER proof_parts_no_delete BEFORE DELETE ON proof_parts BEGIN SELECT RAISE(ABORT, 'proof_parts is append-only'); END",
+        ],
+        postgresql=[
+            "CREATE TRIGGER proof_parts_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON proof_parts FOR EACH STATEMENT EXECUTE FUNCTION paystate_append_only()"
         ],
     )
