@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from paystate.domain import connections
 from paystate.domain.connections import Connection
-from paystate.domain.payments.port import Closes, Lists, Provider, Refunds, SendsWebhooks
+from paystate.domain.payments.port import Closes, Lists, Provider, Pushes, Refunds, SendsWebhooks
 from paystate.entrypoints.api.answers import (
     PageOut,
     answer,
@@ -293,7 +293,13 @@ def _told(connection: Connection) -> Mapping[str, Any]:
 
 
 def _provider_out(provider: Provider) -> ProviderOut:
-    can: Mapping[str, Any] = {"close": Closes, "list": Lists, "refund": Refunds, "webhooks": SendsWebhooks}
+    can: Mapping[str, Any] = {
+        "close": Closes,
+        "list": Lists,
+        "refund": Refunds,
+        "webhooks": SendsWebhooks,
+        "transfers": Pushes,
+    }
     return ProviderOut(
         name=provider.name,
         fields=dict(provider.fields),

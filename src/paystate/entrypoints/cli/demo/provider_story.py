@@ -103,6 +103,9 @@ class ProviderStory(Scene):
         sale = self._started("Oolong, 500 g")
         self._provider("pay", sale, amount=self._cast.price // 2)
         self._say.did("Half of the amount arrived.")
+        if "transfers" in self._can:
+            self._adds_up(sale)
+            return
         payment = self._reaches(sale, "REQUIRES_MANUAL_REVIEW")
         expect("flag partial", payment["flags"]["partial"], wanted=True)
         case = self._open_case(sale)
@@ -110,6 +113,18 @@ class ProviderStory(Scene):
         self._say.knows(
             f"REQUIRES_MANUAL_REVIEW with case {case['id']}: booked as unapplied, and a person decides."
         )
+
+    def _adds_up(self, sale: Sale) -> None:
+        """Where customers send the money themselves, half is a part and no mistake."""
+        half = wait_for("the part", SOON_SECONDS, lambda: self._partly(sale))
+        expect("transaction", half["transactionInfo"], None)
+        self._say.knows(
+            f"{half['state']}, flagged partial: it is booked as unapplied, and the rest may still come."
+        )
+
+    def _partly(self, sale: Sale) -> Any:
+        payment = self._payment(sale)
+        return payment if payment["flags"]["partial"] else None
 
     def declined_then_paid(self) -> None:
         sale = self._sale("Sencha, 500 g")
