@@ -40,7 +40,8 @@ async def test_connections_never_show_their_secrets(web, clock) -> None:
     wrong = await web.post(
         "/api/connections", {"provider": "sandbox", "fields": {**fields, "secretKey": "sk_no"}}, key=other
     )
-    assert (wrong.status, wrong.code) == (422, "credentials_refused")
+    assert (wrong.status, wrong.code) == (422, "credentials_refused:refused")
+    assert [e["pointer"] for e in wrong.json["errors"]] == ["/fields/secretKey"]
     bare = await web.post(
         "/api/connections", {"provider": "sandbox", "fields": {"baseUrl": base, "x": "1"}}, key=other
     )
