@@ -140,8 +140,8 @@ MUTANTS = (
         (
             Patch(
                 "src/paystate/domain/payments/store.py",
-                "~sa.func.coalesce(still_open, sa.false()), _NOTHING_OFFERED)",
-                "~sa.func.coalesce(still_open, sa.false()))",
+                "_HELD = sa.exists().where(attempts.c.payment_id == payments.c.id, unsettled())",
+                "_HELD = sa.false()",
             ),
         ),
         ("tests/flows/test_expire.py",),
