@@ -5,6 +5,7 @@ import random
 import signal
 from collections import Counter
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -140,7 +141,7 @@ def _nothing_is_doubled(shop: Installation, wrong: set[str]) -> None:
 def _each_alert_stands_alone(shop: Installation) -> None:
     """A cause that comes back after its end is told anew; of one cause no two alerts ever stand at once."""
     told = shop.rows("SELECT fingerprint, first_at, ended_at FROM alerts ORDER BY fingerprint, first_at, id")
-    for earlier, later in zip(told, told[1:], strict=False):
+    for earlier, later in pairwise(told):
         if earlier["fingerprint"] == later["fingerprint"]:
             assert earlier["ended_at"] is not None, earlier
             assert earlier["ended_at"] <= later["first_at"], (earlier, later)
