@@ -185,5 +185,6 @@ def attempt_row(owner: Owner, payment_id: str, number: int, now: int) -> dict[st
         "last_outcome": "PENDING",
         "unpaid_answers": 1,
         "silent_count": 0,
+        "unwritten": 0,
         "created_at": created,
     }
